@@ -1,0 +1,1 @@
+"""Cross-modal adversarial immunization: joint image-text attacks, defenses, and an evaluation that distrusts itself."""

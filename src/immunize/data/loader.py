@@ -1,0 +1,129 @@
+"""Tables on disk -> tensors: one split in memory as 8-bit pixels, cut into batches."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image
+from torch import Tensor
+
+from immunize.batch import Batch
+from immunize.data.shards import read_images, to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """`images[n]` in 0..255; `captions[c]` is of image `owner[c]`, ascending; `truth[n]` the scene's JSON or None."""
+
+    images: UInt8[Tensor, "n 3 h w"]
+    captions: tuple[str, ...]
+    owner: Int[Tensor, " c"]
+    image_ids: tuple[str, ...]
+    caption_ids: tuple[str, ...]
+    truth: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def read(cls, folder: Path, split: str, limit: int | None = None) -> Pairs:
+        """The images of `split` below a collect folder, the first `limit` in table order, with all their captions.
+
+        Raises FileNotFoundError without tables and ValueError for a split that has no image.
+        """
+        images = _images(folder, split, limit)
+        if not len(images):
+            raise ValueError(f"no image of split {split!r} in {folder}: splits are train, validation and test")
+        place = {image_id: i for i, image_id in enumerate(images["image_id"].to_pylist())}
+        rows = pq.read_table(folder / "pairs.parquet", filters=[("split", "=", split)])
+        rows = rows.select(["image_id", "caption_id", "caption"]).to_pylist()
+        rows = sorted((row for row in rows if row["image_id"] in place), key=lambda row: place[row["image_id"]])
+        return cls(
+            images=_decode(images["image"].to_pylist()),
+            captions=tuple(row["caption"] for row in rows),
+            owner=torch.tensor([place[row["image_id"]] for row in rows], dtype=torch.int64),
+            image_ids=tuple(place),
+            caption_ids=tuple(row["caption_id"] for row in rows),
+            truth=tuple(_truth(facts) for facts in images["facts"].to_pylist()),
+        )
+
+    def batch(self, index: Int[Tensor, " b"]) -> Batch:
+        """Images `index` in that order as float in [0, 1], with all their captions, `owner` counted anew from 0."""
+        start, stop = torch.searchsorted(self.owner, index), torch.searchsorted(self.owner, index, right=True)
+        count = stop - start
+        owner = torch.repeat_interleave(torch.arange(len(index)), count)
+        first = torch.cumsum(count, 0) - count
+        positions = (torch.arange(len(owner)) - first[owner] + start[owner]).tolist()
+        chosen = index.tolist()
+        return Batch(
+            images=self.images[index].float().div_(255),
+            captions=tuple(self.captions[p] for p in positions),
+            owner=owner,
+            image_ids=tuple(self.image_ids[i] for i in chosen),
+            caption_ids=tuple(self.caption_ids[p] for p in positions),
+            truth=tuple(self.truth[i] for i in chosen),
+        )
+
+    def head(self, count: int) -> Pairs:
+        """The first `count` images with their captions."""
+        kept = int((self.owner < count).sum())
+        return replace(
+            self,
+            images=self.images[:count],
+            captions=self.captions[:kept],
+            owner=self.owner[:kept],
+            image_ids=self.image_ids[:count],
+            caption_ids=self.caption_ids[:kept],
+            truth=self.truth[:count],
+        )
+
+    def hash(self) -> str:
+        """sha256 over pixels, captions and which belongs to which: 64 hex digits that name the data in a result."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().data)
+        text = [list(self.images.shape), self.captions, self.owner.tolist()]
+        digest.update(json.dumps(text, ensure_ascii=True).encode())
+        return digest.hexdigest()
+
+
+def captions_of(folder: Path, split: str) -> list[str]:
+    """The captions of a split in table order, without reading an image."""
+    return pq.read_table(folder / "pairs.parquet", filters=[("split", "=", split)])["caption"].to_pylist()
+
+
+def _images(folder: Path, split: str, limit: int | None) -> pa.Table:
+    tables: list[pa.Table] = []
+    for table in read_images(folder, ["image_id", "image", "facts"], split):
+        tables.append(table)
+        if limit is not None and sum(map(len, tables)) >= limit:
+            break
+    return pa.concat_tables(tables).slice(0, limit)
+
+
+def _decode(encoded: list[bytes]) -> UInt8[Tensor, "n 3 h w"]:
+    with Image.open(io.BytesIO(encoded[0])) as first:
+        width, height = first.size
+    pixels = np.empty((len(encoded), 3, height, width), dtype=np.uint8)
+
+    def one(i: int) -> None:
+        with Image.open(io.BytesIO(encoded[i])) as image:
+            pixels[i] = np.asarray(image).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, range(len(encoded))))  # the list raises what a thread raised
+    return torch.from_numpy(pixels)
+
+
+def _truth(facts: str) -> str | None:
+    scene: Any = json.loads(facts).get("scene")
+    return None if scene is None else to_json(scene)

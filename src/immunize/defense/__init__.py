@@ -1,0 +1,28 @@
+"""Training methods and the one loop that runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from immunize.config import dump
+from immunize.data.loader import Pairs
+from immunize.defense import checkpoint
+from immunize.defense.method import Method
+from immunize.defense.train import Diverged, Training, train
+from immunize.models import Clip, save
+from immunize.progress import watch
+
+SCRATCH = Path(".cache/train")
+
+__all__ = ["Diverged", "Method", "Training", "run", "train"]
+
+
+def run(name: str, model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path) -> None:
+    """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes."""
+    settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model)]
+    scratch = checkpoint.place(SCRATCH, *settings)
+    records = list(watch(train(model, pairs, method, training, scratch), training.steps, name))
+    save(model, folder)
+    (folder / "log.json").write_text(json.dumps(records, indent=0) + "\n")
+    checkpoint.forget(scratch)

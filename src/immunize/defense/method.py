@@ -1,0 +1,60 @@
+"""A training method: what is attacked inside, what is minimized outside, what is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from immunize.attacks import Attack
+from immunize.batch import Batch
+from immunize.config import frozen
+from immunize.models import Clip
+from immunize.objectives import consistency, infonce
+
+
+@frozen
+class Method:
+    """L = clean * InfoNCE(x, t) + adversarial * InfoNCE(x', t') + consistency * mean ||f(x') - g(t')||^2, x', t' = inner(x, t).
+
+    Fine-tuning is clean = 1 and no inner attack. TeCoA (arXiv:2212.07016) attacks the image, MAT (arXiv:2405.18770) the
+    text and then the image against it, and minimize the adversarial term alone. trains: which tower learns; TeCoA's text
+    tower is frozen, as published. `text` leaves the vision trunk as it is and trains all else, its projection included.
+    """
+
+    inner: Attack | None = None
+    clean: float = 0.0
+    adversarial: float = 0.0
+    consistency: float = 0.0
+    trains: Literal["both", "vision", "text"] = "both"
+
+    def __post_init__(self) -> None:
+        if self.inner is None and self.adversarial:
+            raise ValueError("adversarial: a weight on the attacked pair needs an inner attack")
+        if self.clean <= 0 and self.adversarial <= 0:
+            raise ValueError("clean, adversarial: at least one weight must be positive")
+
+    def trained(self, model: Clip) -> list[nn.Parameter]:
+        """The parameters that learn."""
+        if self.trains == "vision":
+            return list(model.net.visual.parameters())
+        still = set(model.net.visual.trunk.parameters()) if self.trains == "text" else set()
+        return [parameter for parameter in model.parameters() if parameter not in still]
+
+    def loss(self, model: Clip, batch: Batch, rng: Generator) -> Float[Tensor, ""]:
+        """The loss of one batch of pairs; the inner attack leaves no gradient and no flag behind."""
+        attacked = batch if self.inner is None else self.inner(model, batch, rng)
+        total = self.clean * _contrast(model, batch) if self.clean else 0.0
+        if self.adversarial or self.consistency:
+            image, text = model.encode_image(attacked.images), model.encode_text(model.tokenize(attacked.captions))
+            if self.adversarial:
+                total = total + self.adversarial * infonce(image, text, batch.owner, model.logit_scale).mean()
+            if self.consistency:
+                total = total + self.consistency * consistency(image, text, batch.owner, model.logit_scale).mean()
+        return total
+
+
+def _contrast(model: Clip, batch: Batch) -> Float[Tensor, ""]:
+    image, text = model.encode_image(batch.images), model.encode_text(model.tokenize(batch.captions))
+    return infonce(image, text, batch.owner, model.logit_scale).mean()

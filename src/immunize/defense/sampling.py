@@ -1,0 +1,41 @@
+"""Which pairs a training step sees: a function of (seed, step) alone, so a resumed run sees what it would have seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator
+
+from immunize.batch import Batch
+from immunize.data.loader import Pairs
+
+
+def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int) -> Batch:
+    """`size` images of the epoch's permutation, each with one caption drawn uniformly; the last partial batch is dropped.
+
+    Raises ValueError where there are fewer images than one batch takes.
+    """
+    per_epoch = len(pairs) // size
+    if not per_epoch:
+        raise ValueError(f"a batch of {size} needs at least as many training images; there are {len(pairs)}")
+    epoch, place = divmod(step, per_epoch)
+    order = torch.randperm(len(pairs), generator=generator(seed, 1, epoch))
+    batch = pairs.batch(order[place * size : (place + 1) * size])
+    count = torch.bincount(batch.owner, minlength=size)
+    draw = torch.rand(size, generator=generator(seed, 2, step))
+    chosen = (count.cumsum(0) - count + (draw * count).long()).tolist()
+    return Batch(
+        images=batch.images,
+        captions=tuple(batch.captions[c] for c in chosen),
+        owner=torch.arange(size),
+        image_ids=batch.image_ids,
+        caption_ids=tuple(batch.caption_ids[c] for c in chosen),
+        truth=batch.truth,
+    )
+
+
+def generator(*numbers: int) -> Generator:
+    """A generator seeded by these numbers together: (seed, purpose, step) give streams that do not overlap by accident."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) % 2**63
+    return Generator().manual_seed(seed)

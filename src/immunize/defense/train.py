@@ -1,0 +1,108 @@
+"""The one training loop: every method, pretraining included, is a `Method` run through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from immunize.config import frozen
+from immunize.data.loader import Pairs
+from immunize.defense import checkpoint
+from immunize.defense.method import Method
+from immunize.defense.sampling import generator, pairs_of_step
+from immunize.models import Clip
+
+Record = dict[str, float]
+
+
+@frozen
+class Training:
+    """How long and how fast: AdamW, linear warm-up, cosine to 0; the gradient's norm is clipped; bf16 where CUDA is."""
+
+    steps: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(ge=2)] = 128
+    lr: Annotated[float, Field(gt=0)] = 5e-4
+    weight_decay: float = 0.05
+    warmup: Annotated[int, Field(ge=0)] = 20
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    log: Annotated[int, Field(ge=1)] = 10
+    checkpoint: Annotated[int, Field(ge=1)] = 50
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer finite; the message names the step and the last good checkpoint, which is kept."""
+
+
+def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path) -> Iterator[Record]:
+    """Train in place, yielding {step, loss, gradient, lr} every `training.log` steps; goes on from `folder` if it can.
+
+    Equal arguments give equal weights, whether or not the run was interrupted. Raises Diverged on a loss that is not
+    finite; `folder` then still holds the last good state.
+    """
+    parameters = method.trained(model)
+    optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
+    done, records = checkpoint.resume(folder, model, optimizer)
+    yield from records
+    losses: list[torch.Tensor] = []
+    for step in range(done, training.steps):
+        losses.append(_step(model, pairs, method, training, optimizer, step))
+        last = step + 1 == training.steps
+        if (step + 1) % training.log == 0 or last:
+            records.append(_record(step + 1, losses, training, folder))
+            losses = []
+            yield records[-1]
+        if (step + 1) % training.checkpoint == 0 and not last and not losses:
+            checkpoint.save(folder, step + 1, model, optimizer, records)
+    model.eval()
+
+
+def _step(
+    model: Clip, pairs: Pairs, method: Method, training: Training, optimizer: torch.optim.Optimizer, step: int
+) -> torch.Tensor:
+    batch = pairs_of_step(pairs, step, training.batch, training.seed).to(model.device)
+    for group in optimizer.param_groups:
+        group["lr"] = training.rate(step)
+    model.train()
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+        loss = method.loss(model, batch, generator(training.seed, 3, step))
+    model.zero_grad(set_to_none=True)
+    loss.backward()
+    learnt = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(learnt, training.clip)
+    optimizer.step()
+    return torch.stack([loss.detach().float(), norm.float()])
+
+
+def _record(step: int, losses: list[torch.Tensor], training: Training, folder: Path) -> Record:
+    values = torch.stack(losses)
+    if not values.isfinite().all():
+        first = step - len(losses) + int((~values.isfinite().all(dim=1)).nonzero()[0]) + 1
+        kept = folder / checkpoint.STATE
+        raise Diverged(
+            f"the loss is not finite at step {first}: lower `lr` (now {training.lr}) or `clip` (now {training.clip}). "
+            + (f"The last good state is kept in {kept}" if kept.exists() else "No checkpoint had been written yet")
+        )
+    loss, norm = values.mean(dim=0).tolist()
+    return {"step": step, "loss": round(loss, 6), "gradient": round(norm, 6), "lr": training.rate(step - 1)}
+
+
+def _decayed(parameters: list[nn.Parameter], decay: float) -> list[dict]:
+    """Weight decay on matrices alone: not on biases, norms or the temperature."""
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,113 @@
+"""Reasons to distrust a result: each check gives a flag that is stored with it (auto-attack's `checks.py`, extended)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from immunize.attacks import PGD, SGA, Attack, Noise
+from immunize.batch import Batch
+from immunize.evaluation.results import Flag
+from immunize.evaluation.suite import Attacked, first, score
+from immunize.metrics.retrieval import recall
+from immunize.models import DualEncoder
+from immunize.models.encode import encode_captions, encode_images, untouched
+from immunize.objectives import away
+from immunize.threats import Ball
+
+HALF_A_LEVEL = 0.5 / 255  # what rounding to 8 bits may add to a perturbation
+
+
+def distrust(model: DualEncoder, attacked: Attacked, *, images: int, seed: int) -> list[Flag]:
+    """The flags of one result: cheap checks over all of it, costly ones over its first `images` images.
+
+    `ok` false means: do not believe the number before you know why.
+    """
+    probe = attacked.clean.batch(torch.arange(min(images, len(attacked.clean)))).to(model.device)
+    flags = [*_of_model(model, probe)]
+    if attacked.attack is not None:
+        flags += _of_outcome(model, attacked)
+    pgd = _image_part(attacked.attack)
+    if pgd is not None and pgd.threat.eps > 0:
+        flags += _of_gradients(model, pgd, probe, Generator().manual_seed(seed).get_state)
+    return flags
+
+
+def _of_model(model: DualEncoder, probe: Batch) -> Iterator[Flag]:
+    with torch.no_grad():
+        once, twice = model.encode_image(probe.images), model.encode_image(probe.images)
+    change = float((once - twice).abs().max())
+    yield Flag("outputs_fixed", change == 0, change, 0.0, "the same image twice gives the same embedding")
+    length = float((once.norm(dim=1) - 1).abs().max())
+    yield Flag("unit_norm", length < 1e-3, length, 1e-3, "embeddings have norm 1: no scale hides in them")
+
+
+def _of_outcome(model: DualEncoder, attacked: Attacked) -> Iterator[Flag]:
+    before, after = score(model, attacked.clean)[0], score(model, attacked.pairs)[0]
+    rise = max(recall(after.image, 1) - recall(before.image, 1), recall(after.caption, 1) - recall(before.caption, 1))
+    yield Flag("not_above_clean", rise <= 0, rise, 0.0, "recall under attack does not exceed clean recall (points)")
+    pgd, words = _image_part(attacked.attack), _words(attacked.attack)
+    moved = (attacked.pairs.images.int() - attacked.clean.images.int()).abs().max().item() / 255
+    limit = HALF_A_LEVEL + (0.0 if pgd is None or pgd.threat.norm != "linf" else pgd.threat.eps)
+    if pgd is None or pgd.threat.norm == "linf":
+        yield Flag("inside_ball", moved <= limit + 1e-9, moved, limit, "no pixel moved further than epsilon")
+    pairs = zip(attacked.clean.captions, attacked.pairs.captions)
+    edits = float(max(sum(a != b for a, b in zip(old.split(), new.split())) for old, new in pairs))
+    yield Flag("inside_edits", edits <= words, edits, float(words), "no caption lost more words than the budget")
+    if words:
+        same = sum(a == b for a, b in zip(attacked.clean.captions, attacked.pairs.captions))
+        share = same / len(attacked.clean.captions)
+        yield Flag("text_attack_acts", share <= 0.5, share, 0.5, "most captions have an allowed edit that hurts (share unchanged)")
+
+
+def _of_gradients(model: DualEncoder, pgd: PGD, probe: Batch, state: Callable[[], Tensor]) -> Iterator[Flag]:
+    def after(attack: Attack, batch: Batch = probe) -> Float[Tensor, " b"]:
+        rng = Generator()
+        rng.set_state(state())
+        return _distance(model, attack(model, batch, rng))
+
+    zero = _zero_gradients(model, probe)
+    yield Flag("gradients_alive", zero < 0.01, zero, 0.01, "share of images whose gradient is exactly zero")
+    plain = replace(pgd, restarts=1)
+    reached = after(plain)
+    gain = float((reached - after(Noise(threat=pgd.threat))).mean())
+    yield Flag("beats_noise", gain > 0, gain, 0.0, "the attack moves pairs further apart than noise of its size")
+    loss = float((after(replace(plain, steps=2 * pgd.steps)) - reached).mean())
+    yield Flag("more_steps_help", loss > -0.01, loss, -0.01, "twice the steps are not weaker (mean -cos)")
+    half = len(probe) // 2
+    if half and pgd.objective != "infonce":
+        gap = float((after(plain, first(probe, half)) - reached[:half]).abs().mean())
+        yield Flag("batch_size_free", gap < 0.01, gap, 0.01, "the same outcome in a smaller batch (mean -cos)")
+    far = after(replace(plain, threat=Ball("linf", 32 / 255), steps=2 * pgd.steps))
+    clean = _distance(model, probe)
+    rise = float((far - clean).mean())
+    yield Flag("huge_epsilon_breaks", rise > 0.3, rise, 0.3, "an epsilon of 32/255 tears pairs apart: gradients lead somewhere")
+
+
+def _zero_gradients(model: DualEncoder, probe: Batch) -> float:
+    with untouched(model):
+        x = probe.images.clone().requires_grad_()
+        value = away(model.encode_image(x), encode_captions(model, probe.captions), probe.owner, model.logit_scale)
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+    return (gradient.flatten(1).abs().amax(dim=1) == 0).float().mean().item()
+
+
+def _distance(model: DualEncoder, batch: Batch) -> Float[Tensor, " b"]:
+    """-cos of each image with its captions, on average over them."""
+    value = away(encode_images(model, batch.images), encode_captions(model, batch.captions), batch.owner, model.logit_scale)
+    total = torch.zeros(len(batch), device=value.device).index_add(0, batch.owner, value)
+    return total / torch.bincount(batch.owner, minlength=len(batch))
+
+
+def _image_part(attack: Attack | None) -> PGD | None:
+    return attack.image if isinstance(attack, SGA) else attack if isinstance(attack, PGD) else None
+
+
+def _words(attack: Attack | None) -> int:
+    if isinstance(attack, SGA):
+        return attack.text.threat.words
+    return 0 if attack is None or isinstance(attack, PGD | Noise) else attack.threat.words

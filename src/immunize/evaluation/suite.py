@@ -1,0 +1,130 @@
+"""One model under each attack: what happened to every image and caption, scored after 8-bit quantization."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Generator, Tensor
+
+from immunize.attacks import Attack
+from immunize.batch import Batch
+from immunize.config import dump
+from immunize.data.loader import Pairs
+from immunize.evaluation.results import Flag, Result
+from immunize.metrics.retrieval import Ranks, ranks
+from immunize.models import DualEncoder
+from immunize.models.encode import encode_captions, encode_images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a result is about: the names and hashes that go into its file."""
+
+    preset: str
+    defense: str
+    model_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attacked:
+    """The pairs as the attack left them, the images rounded to 8 bits as a file would hold them."""
+
+    pairs: Pairs
+    clean: Pairs
+    name: str
+    attack: Attack | None
+    seconds: float
+
+
+def evaluate(
+    model: DualEncoder, attacks: Mapping[str, Attack | None], pairs: Pairs, *, seed: int = 0, block: int = 100
+) -> Iterator[Attacked]:
+    """Each attack on all pairs, `block` images at a time; None is the clean data. The block changes no result.
+
+    Every attack starts from the clean pairs and the same seed, and sees each image with all its captions.
+    """
+    for name, attack in attacks.items():
+        start = time.perf_counter()
+        yield Attacked(
+            pairs=pairs if attack is None else perturbed(model, attack, pairs, seed, block),
+            clean=pairs,
+            name=name,
+            attack=attack,
+            seconds=time.perf_counter() - start,
+        )
+
+
+def perturbed(model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block: int) -> Pairs:
+    """The pairs after the attack, images rounded (not truncated) to 8 bits."""
+    parts = [
+        attack(model, pairs.batch(index).to(model.device), Generator().manual_seed(seed))
+        for index in torch.arange(len(pairs)).split(block)
+    ]
+    return replace(
+        pairs,
+        images=torch.cat([quantized(part.images) for part in parts]),
+        captions=tuple(caption for part in parts for caption in part.captions),
+    )
+
+
+def quantized(images: Float[Tensor, "b 3 h w"]) -> UInt8[Tensor, "b 3 h w"]:
+    """round(255 x) as 8-bit integers."""
+    return (images * 255).round().to(torch.uint8).cpu()
+
+
+def score(model: DualEncoder, pairs: Pairs) -> tuple[Ranks, Float[Tensor, " c"]]:
+    """The ranks in both directions, all images and captions being the gallery, and each pair's cosine."""
+    image, text = encode_images(model, pairs.images.to(model.device)), encode_captions(model, pairs.captions)
+    owner = pairs.owner.to(model.device)
+    return ranks(image, text, owner), (image[owner] * text).sum(dim=1).cpu()
+
+
+def result(model: DualEncoder, attacked: Attacked, subject: Subject, seed: int, flags: list[Flag]) -> Result:
+    """The record of one attack on one model, per image and per caption."""
+    before, after = attacked.clean, attacked.pairs
+    found, similarity = score(model, after)
+    change = (after.images.int() - before.images.int()).abs().flatten(1).amax(dim=1) / 255
+    changed = [_changed_words(old, new) for old, new in zip(before.captions, after.captions)]
+    return Result(
+        preset=subject.preset,
+        defense=subject.defense,
+        attack=attacked.name,
+        config={} if attacked.attack is None else dump(attacked.attack),
+        seed=seed,
+        data_hash=before.hash(),
+        model_hash=subject.model_hash,
+        image_ids=list(before.image_ids),
+        caption_ids=list(before.caption_ids),
+        owner=before.owner.tolist(),
+        image_rank=found.image.tolist(),
+        caption_rank=found.caption.tolist(),
+        similarity=[round(value, 6) for value in similarity.tolist()],
+        linf=[round(value, 6) for value in change.tolist()],
+        changed_words=changed,
+        counts={"captions_unchanged": changed.count(0), "images_unchanged": int((change == 0).sum())},
+        flags=flags,
+        seconds=round(attacked.seconds, 3),
+        device=str(model.device),
+    )
+
+
+def first(batch: Batch, count: int) -> Batch:
+    """The first `count` images of a batch with their captions."""
+    keep = int((batch.owner < count).sum())
+    return replace(
+        batch,
+        images=batch.images[:count],
+        captions=batch.captions[:keep],
+        owner=batch.owner[:keep],
+        image_ids=batch.image_ids[:count],
+        caption_ids=batch.caption_ids[:keep],
+        truth=batch.truth[:count],
+    )
+
+
+def _changed_words(before: str, after: str) -> int:
+    return sum(old != new for old, new in zip(before.split(), after.split(), strict=True))

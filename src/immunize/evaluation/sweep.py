@@ -1,0 +1,35 @@
+"""Recall against the size of the ball: a curve that must fall to the floor, or the gradients are masked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from immunize.attacks import PGD
+from immunize.config import frozen
+from immunize.data.loader import Pairs
+from immunize.evaluation.results import Sweep
+from immunize.evaluation.suite import perturbed, score
+from immunize.metrics.retrieval import recall
+from immunize.models import DualEncoder
+from immunize.threats import Ball, Radius
+
+
+@frozen
+class Curve:
+    """Which attack, at which radii, on how many images (a smaller gallery than the tables': compare within a curve)."""
+
+    attack: PGD
+    eps: tuple[Radius, ...]
+    images: int = 100
+
+
+def sweep(model: DualEncoder, curve: Curve, pairs: Pairs, *, seed: int, block: int) -> Sweep:
+    """R@1 in both directions at each radius, the attack being otherwise the same."""
+    some = pairs.head(curve.images)
+    recalls = []
+    for radius in curve.eps:
+        wider = replace(curve.attack, threat=Ball(curve.attack.threat.norm, radius))
+        found, _ = score(model, perturbed(model, wider, some, seed, block))
+        recalls.append((round(recall(found.image, 1), 2), round(recall(found.caption, 1), 2)))
+    tr, ir = zip(*recalls)
+    return Sweep(attack="pgd", eps=list(curve.eps), tr_r1=list(tr), ir_r1=list(ir))

@@ -1,0 +1,20 @@
+"""Image-text models behind one protocol: pixels in [0, 1], unit embeddings, the normalization inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from immunize.models.clip import Architecture, Clip, build
+from immunize.models.dual_encoder import DualEncoder
+from immunize.models.pixels import Normalization
+from immunize.models.published import PREFIX, published
+from immunize.models.storage import digest, save
+from immunize.models.storage import read as _read
+
+__all__ = ["Architecture", "Clip", "DualEncoder", "Normalization", "build", "digest", "load", "published", "save"]
+
+
+def load(name: str | Path) -> Clip:
+    """`open_clip:<architecture>/<tag>` from open_clip, anything else a folder that `save` wrote; in evaluation mode."""
+    text = str(name)
+    return published(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else _read(Path(name))

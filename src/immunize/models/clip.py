@@ -1,0 +1,121 @@
+"""Any open_clip model as a DualEncoder: a published architecture, or the small one of an offline preset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import open_clip
+import timm
+import torch
+from jaxtyping import Float, Int
+from open_clip.transformer import text_global_pool
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from immunize.batch import Embedding, Image
+from immunize.config import frozen
+from immunize.models.pixels import Normalization, Pixels
+
+Tokenize = Callable[[Sequence[str]], Int[Tensor, "c l"]]
+MAX_LOGIT_SCALE = 100.0
+
+
+@frozen
+class Architecture:
+    """An open_clip model configuration, the preprocessing, and what open_clip cannot say.
+
+    config: `embed_dim`, `vision_cfg`, `text_cfg` as open_clip spells them. trunk: arguments for timm's create_model that
+    open_clip does not pass on (`pad_type`). frozen_statistics: batch norm keeps its running statistics in training.
+    """
+
+    config: Mapping[str, Any]
+    normalization: Normalization
+    trunk: Mapping[str, Any] | None = None
+    frozen_statistics: bool = False
+
+
+class Clip(nn.Module):
+    """f(x), g(t) on the unit sphere; pixels in [0, 1], the normalization inside."""
+
+    def __init__(self, architecture: Architecture, net: nn.Module, tokenizer: Tokenize) -> None:
+        nn.Module.__init__(self)
+        self.architecture = architecture
+        self.net = net
+        self.pixels = Pixels(architecture.normalization)
+        self.tokenizer = tokenizer
+
+    @property
+    def resolution(self) -> int:
+        return self.architecture.normalization.size
+
+    @property
+    def logit_scale(self) -> Float[Tensor, ""]:
+        return self.net.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.logit_scale.device
+
+    def tokenize(self, captions: Sequence[str]) -> Int[Tensor, "c l"]:
+        tokens = self.tokenizer(list(captions)).to(self.device)
+        if not isinstance(self.net, open_clip.CLIP) or not len(tokens):
+            return tokens
+        return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]  # the end of text is the largest id
+
+    def encode_image(self, images: Image) -> Embedding:
+        return normalize(self.net.visual(self.pixels(images)).float(), dim=-1)
+
+    def encode_text(self, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None) -> Embedding:
+        if not isinstance(self.net, open_clip.CLIP):
+            if embedded is not None:
+                raise NotImplementedError(f"{type(self.net).__name__} takes no token vectors; use open_clip's CLIP class")
+            return normalize(self.net.encode_text(tokens).float(), dim=-1)
+        embedded = self.embed_tokens(tokens) if embedded is None else embedded
+        return normalize(_causal_text(self.net, tokens, embedded).float(), dim=-1)
+
+    def embed_tokens(self, tokens: Int[Tensor, "c l"]) -> Float[Tensor, "c l w"]:
+        return self.net.get_submodule("token_embedding")(tokens)
+
+    def train(self, mode: bool = True) -> Clip:
+        nn.Module.train(self, mode)
+        if self.architecture.frozen_statistics:
+            for module in self.net.visual.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+def build(architecture: Architecture, tokenizer: Tokenize) -> Clip:
+    """The architecture with fresh weights from torch's current seed; nothing is downloaded."""
+    config = {"vision_cfg": {}, "text_cfg": {}, **architecture.config}
+    custom = config.pop("custom_text", False)
+    net = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    if architecture.trunk:
+        name = config["vision_cfg"]["timm_model_name"]
+        net.visual.trunk = timm.create_model(name, num_classes=0, **architecture.trunk)
+    return Clip(architecture, net, tokenizer)
+
+
+def load_trunk(model: Clip, path: str) -> None:
+    """Vision weights from a local safetensors file of timm names; only a classifier head may be left over."""
+    trunk = model.net.visual.trunk
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    missing, surplus = trunk.load_state_dict(weights, strict=False)
+    foreign = [name for name in surplus if not name.startswith(("classifier.", "fc.", "head."))]
+    if missing or foreign:
+        raise ValueError(f"{path} does not fit the vision tower: missing {missing[:3]}, unknown {foreign[:3]}")
+
+
+def _causal_text(
+    net: open_clip.CLIP, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"]
+) -> Float[Tensor, "c d"]:
+    """open_clip's text tower on `l` positions only: causal, so what would follow the end of text changes nothing."""
+    length = tokens.shape[1]
+    x = embedded + net.positional_embedding[:length]
+    mask = None if net.attn_mask is None else net.attn_mask[:length, :length]
+    x = net.ln_final(net.transformer(x, attn_mask=mask))
+    x = text_global_pool(x, tokens, net.text_pool_type, eos_token_id=net.text_eos_id)
+    projection = net.text_projection
+    return projection(x) if isinstance(projection, nn.Linear) else x if projection is None else x @ projection

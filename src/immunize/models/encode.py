@@ -1,0 +1,57 @@
+"""Encoding many captions or images without gradients: each distinct caption once, sorted by length, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from immunize.batch import Embedding
+from immunize.models.dual_encoder import DualEncoder
+
+
+@torch.no_grad()
+def encode_captions(model: DualEncoder, captions: Sequence[str], block: int = 512) -> Embedding:
+    """g(t) for each caption, in order; a repeated caption is encoded once and padding stays short."""
+    place: dict[str, int] = {}
+    index = [place.setdefault(caption, len(place)) for caption in captions]
+    tokens = model.tokenize(tuple(place))
+    lengths = (tokens != 0).sum(dim=1)
+    order = lengths.argsort(stable=True)
+    parts = [model.encode_text(tokens[rows, : int(lengths[rows].max())]) for rows in order.split(block)]
+    encoded = torch.cat(parts)
+    return encoded[order.argsort()][torch.tensor(index, device=encoded.device)]
+
+
+@torch.no_grad()
+def encode_images(model: DualEncoder, images: Tensor, block: int = 256) -> Embedding:
+    """f(x) for each image, uint8 or float in [0, 1], a block at a time."""
+    scale = 255.0 if images.dtype == torch.uint8 else 1.0
+    return torch.cat([model.encode_image(part.float() / scale) for part in images.split(block)])
+
+
+@contextmanager
+def untouched(model: DualEncoder) -> Iterator[None]:
+    """Evaluation mode, frozen parameters, gradients on; every flag is restored, module by module.
+
+    Raises RuntimeError under torch.inference_mode(), where no gradient can be had.
+    """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("attacks need gradients: use torch.no_grad() around them instead of torch.inference_mode()")
+    module = model if isinstance(model, torch.nn.Module) else torch.nn.Module()
+    modes = [(m, m.training) for m in module.modules()]
+    flags = [(p, p.requires_grad) for p in module.parameters()]
+    try:
+        for m, _ in modes:
+            m.training = False
+        for p, _ in flags:
+            p.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for m, training in modes:
+            m.training = training
+        for p, required in flags:
+            p.requires_grad_(required)

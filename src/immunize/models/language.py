@@ -1,0 +1,108 @@
+"""A masked language model that proposes substitutes for the words of a caption, and embeds sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from tokenizers import BertWordPieceTokenizer
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BatchEncoding,
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizerFast,
+)
+
+Substitutes = tuple[tuple[str, ...], ...]
+
+
+class MaskedLanguage:
+    """A BERT-like model with its tokenizer; substitutes are kept in memory, so a caption is looked at once."""
+
+    def __init__(self, model: BertForMaskedLM, tokenizer: BertTokenizerFast) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.vocabulary = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        whole = [word.isalpha() and word not in tokenizer.all_special_tokens for word in self.vocabulary]
+        self._whole_words = torch.tensor(whole)
+        self._known: dict[tuple[str, int], Substitutes] = {}
+
+    def substitutes(self, captions: Sequence[str], k: int, block: int = 256) -> list[Substitutes]:
+        """For each whitespace word of each caption the `k` likeliest whole words at its own position, itself excluded.
+
+        As BERT-Attack (arXiv:2004.09984 sec. 3.2) the caption is read unmasked. A word of several pieces takes the
+        proposals at its first piece; a word beyond the model's length has none.
+        """
+        new = [caption for caption in dict.fromkeys(captions) if (caption, k) not in self._known]
+        new.sort(key=len)
+        for start in range(0, len(new), block):
+            part = new[start : start + block]
+            self._known.update(((caption, k), found) for caption, found in zip(part, self._propose(part, k)))
+        return [self._known[caption, k] for caption in captions]
+
+    @torch.no_grad()
+    def _propose(self, captions: Sequence[str], k: int) -> list[Substitutes]:
+        words = [caption.split() for caption in captions]
+        encoded = self.encode(words)
+        logits = self.model(**encoded).logits.masked_fill(~self._whole_words, -torch.inf)
+        top = logits.topk(min(k + 1, int(self._whole_words.sum())), dim=-1).indices.tolist()
+        found = []
+        for row, sentence in enumerate(words):
+            first: dict[int, int] = {}
+            for at, word in enumerate(encoded.word_ids(row)):
+                if word is not None:
+                    first.setdefault(word, at)
+            found.append(
+                tuple(self._other(top[row][first[i]], w, k) if i in first else () for i, w in enumerate(sentence))
+            )
+        return found
+
+    def _other(self, ids: Sequence[int], word: str, k: int) -> tuple[str, ...]:
+        return tuple(self.vocabulary[i] for i in ids if self.vocabulary[i] != word.lower())[:k]
+
+    @torch.no_grad()
+    def embed(self, captions: Sequence[str], block: int = 256) -> Float[Tensor, "n d"]:
+        """A unit vector for each sentence: the mean of the last hidden states over its pieces."""
+        parts = []
+        for start in range(0, len(captions), block):
+            encoded = self.encode([caption.split() for caption in captions[start : start + block]])
+            hidden = self.model.base_model(**encoded).last_hidden_state
+            mask = encoded["attention_mask"].unsqueeze(-1)
+            parts.append(normalize((hidden * mask).sum(dim=1), dim=-1))
+        return torch.cat(parts)
+
+    def encode(self, words: Sequence[Sequence[str]]) -> BatchEncoding:
+        """Sentences split into words -> padded piece ids, cut at the model's length."""
+        return self.tokenizer(
+            list(map(list, words)), is_split_into_words=True, padding=True, truncation=True,
+            max_length=self.model.config.max_position_embeddings, return_tensors="pt",
+        )  # fmt: skip
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+@lru_cache(maxsize=4)
+def load(folder: str) -> MaskedLanguage:
+    """A saved or published masked language model; nothing is downloaded unless `folder` names a hub model."""
+    return MaskedLanguage(AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
+
+
+def fresh(captions: Iterable[str], *, vocabulary: int, width: int, layers: int, length: int) -> MaskedLanguage:
+    """An untrained model of this size, weights from torch's current seed, with a WordPiece tokenizer of the captions."""
+    pieces = BertWordPieceTokenizer(lowercase=True)
+    pieces.train_from_iterator(captions, vocab_size=vocabulary, min_frequency=1, show_progress=False)
+    tokenizer = BertTokenizerFast(tokenizer_object=pieces._tokenizer, do_lower_case=True, model_max_length=length)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=max(1, width // 32),
+        intermediate_size=4 * width, max_position_embeddings=length, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return MaskedLanguage(BertForMaskedLM(config), tokenizer)

@@ -1,0 +1,60 @@
+"""A model on disk: model.safetensors, model.json and the tokenizer; nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import open_clip
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from immunize.config import dump, parse
+from immunize.models.clip import Architecture, Clip, Tokenize, build
+from immunize.models.tokenizer import BytePairs
+
+WEIGHTS, DESCRIPTION, TOKENIZER = "model.safetensors", "model.json", "tokenizer.json"
+
+
+def save(model: Clip, folder: Path) -> None:
+    """Write the model; equal models give equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    description = {"architecture": dump(model.architecture), "tokenizer": _describe(model.tokenizer)}
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
+    if isinstance(model.tokenizer, BytePairs):
+        model.tokenizer.tokenizer.save(str(folder / TOKENIZER))
+
+
+def read(folder: Path) -> Clip:
+    """The model that `save` wrote, in evaluation mode; raises FileNotFoundError or ConfigurationError saying what is off."""
+    if not (folder / DESCRIPTION).exists():
+        raise FileNotFoundError(f"{folder} holds no {DESCRIPTION}: is the stage that makes this model done (`dvc repro`)?")
+    description = json.loads((folder / DESCRIPTION).read_text())
+    architecture = parse(description["architecture"], Architecture, str(folder / DESCRIPTION))
+    with torch.random.fork_rng():
+        model = build(architecture, _tokenizer(description["tokenizer"], folder))
+    model.net.load_state_dict(load_file(folder / WEIGHTS))
+    return model.eval()
+
+
+def digest(folder: Path) -> str:
+    """sha256 of the weights' file: what a result names as the model it is about."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def _describe(tokenizer: Tokenize) -> dict[str, str | int]:
+    if isinstance(tokenizer, BytePairs):
+        return {"kind": "byte_pairs", "context": tokenizer.context}
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return {"kind": "simple", "context": tokenizer.context_length}
+    raise TypeError(f"a model with a {type(tokenizer).__name__} cannot be saved yet; byte pairs and CLIP's own can")
+
+
+def _tokenizer(description: dict, folder: Path) -> Tokenize:
+    if description["kind"] == "simple":
+        return open_clip.SimpleTokenizer(context_length=description["context"])
+    return BytePairs(Tokenizer.from_file(str(folder / TOKENIZER)), description["context"])

@@ -1,0 +1,52 @@
+"""A byte-pair tokenizer learnt from the training captions, with the characters as fallback, so that a typo stays readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+
+PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[BOS]"
+END = "[EOS]"  # kept as the highest id: open_clip pools the text at the largest token
+
+
+class BytePairs:
+    """Captions -> [BOS] pieces [EOS], padded with 0 to the longest caption, cut at `context` tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
+        self.tokenizer = tokenizer
+        self.context = context
+        self.start = tokenizer.token_to_id(START)
+        self.end = tokenizer.get_vocab_size()
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of ids, the end of text included."""
+        return self.end + 1
+
+    def __call__(self, captions: Sequence[str]) -> Int[Tensor, "c l"]:
+        pieces = [e.ids[: self.context - 2] for e in self.tokenizer.encode_batch_fast(list(captions))]
+        length = max((len(ids) for ids in pieces), default=0) + 2
+        rows = [[self.start, *ids, self.end] + [0] * (length - 2 - len(ids)) for ids in pieces]
+        return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)
+
+
+def train(captions: Iterable[str], size: int, context: int) -> BytePairs:
+    """At most `size` pieces, learnt from the captions; the same captions give the same tokenizer."""
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PAD, UNKNOWN, START],
+        initial_alphabet=[*letters, *(f"{letter}</w>" for letter in letters)],
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    return BytePairs(tokenizer, context)

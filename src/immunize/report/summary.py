@@ -1,0 +1,81 @@
+"""From per-example outcomes to metrics.json: recall with intervals, and attack success; everything in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from immunize.config import frozen
+from immunize.evaluation.results import Result, ResultError
+from immunize.metrics.interval import Interval, bootstrap, wilson
+from immunize.metrics.retrieval import recall
+from immunize.metrics.success import attack_success
+
+Metrics = dict[str, dict[str, dict[str, float]]]
+Results = dict[str, dict[str, Result]]
+
+
+@frozen
+class Settings:
+    """R@k for each k, and a bootstrap of `samples` draws from `seed`."""
+
+    seed: int = 0
+    k: tuple[int, ...] = (1, 5, 10)
+    samples: int = 1000
+
+
+def summarize(results: Results, settings: Settings) -> Metrics:
+    """defense -> attack -> {tr_r1, ir_r1, ..., *_low, *_high, *_asr, *_asr_conditional}, rounded to 0.01.
+
+    TR is image to text, IR text to image. Raises ResultError where the clean result an attack is compared with is
+    missing or is about other examples.
+    """
+    return {
+        defense: {
+            attack: {name: round(value, 2) for name, value in sorted(_cell(result, by_attack, settings).items())}
+            for attack, result in sorted(by_attack.items())
+        }
+        for defense, by_attack in sorted(results.items())
+    }
+
+
+def _cell(result: Result, by_attack: dict[str, Result], settings: Settings) -> dict[str, float]:
+    cell = _recall("tr", result.image_rank, range(len(result.image_rank)), settings)
+    cell |= _recall("ir", result.caption_rank, result.owner, settings)
+    if result.attack == "clean":
+        return cell
+    clean = _clean(result, by_attack)
+    for way, before, after in (
+        ("tr", clean.image_rank, result.image_rank),
+        ("ir", clean.caption_rank, result.caption_rank),
+    ):
+        success = attack_success(torch.tensor(before), torch.tensor(after))
+        cell |= {f"{way}_asr": success.drop, f"{way}_asr_conditional": success.conditional}
+    return cell
+
+
+def _recall(way: str, ranks: list[int], owner: Sequence[int], settings: Settings) -> dict[str, float]:
+    rank = torch.tensor(ranks)
+    interval = _interval(rank < 1, torch.tensor(list(owner)), settings)
+    recalls = {f"{way}_r{k}": recall(rank, k) for k in {1, *settings.k}}
+    return recalls | {f"{way}_r1_low": interval.low, f"{way}_r1_high": interval.high}
+
+
+def _interval(hits: Tensor, owner: Tensor, settings: Settings) -> Interval:
+    images = len(owner.unique())
+    if hits.all() or not hits.any():  # every draw is alike: a bootstrap would claim certainty
+        return wilson(images * int(hits.all()), images)
+    rng = torch.Generator().manual_seed(settings.seed)  # the same draws for every cell: differences are paired
+    return bootstrap(hits, owner, rng=rng, samples=settings.samples)
+
+
+def _clean(result: Result, by_attack: dict[str, Result]) -> Result:
+    clean = by_attack.get("clean")
+    where = f"{result.defense}/{result.attack}"
+    if clean is None:
+        raise ResultError(f"{where} has no {result.defense}/clean to compare with; evaluate clean too")
+    if (clean.image_ids, clean.caption_ids) != (result.image_ids, result.caption_ids):
+        raise ResultError(f"{where} and {result.defense}/clean are about different examples; evaluate both again")
+    return clean

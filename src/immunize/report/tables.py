@@ -1,0 +1,57 @@
+"""The headline table: defenses down, attacks across, recall at 1 in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from immunize.report.names import HEADLINE, attack_label, defense_label, ordered
+from immunize.report.summary import Metrics
+
+WAYS = {"tr": "image → text", "ir": "text → image"}
+
+
+def markdown(metrics: Metrics) -> str:
+    """R@1 as `TR / IR` in percent, the best of each column bold, and how wide the intervals are."""
+    attacks = [a for a in HEADLINE if any(a in by_attack for by_attack in metrics.values())]
+    best = {(a, way): max(c[a][f"{way}_r1"] for c in metrics.values() if a in c) for a in attacks for way in WAYS}
+    rows = ["| Defense | " + " | ".join(map(attack_label, attacks)) + " |", "|:--|" + "--:|" * len(attacks)]
+    for defense in ordered(metrics):
+        cells = [_cell(metrics[defense].get(a), {way: best[a, way] for way in WAYS}) for a in attacks]
+        rows.append(f"| {defense_label(defense)} | " + " | ".join(cells) + " |")
+    note = f"R@1 in percent, {' / '.join(WAYS.values())}; 95 % intervals reach at most ±{widest(metrics):.1f} points."
+    return "\n".join(rows) + f"\n\n{note}\n"
+
+
+def best_defense(metrics: Metrics, attack: str = "joint") -> str:
+    """The defense with the highest mean of TR and IR R@1 under `attack` (under its weakest cell if it was not run)."""
+    return max(ordered(metrics), key=lambda d: min(map(_mean, _chosen(metrics[d], attack))))
+
+
+def depths(metrics: Metrics) -> list[int]:
+    """Every k for which R@k was reported."""
+    return sorted({int(name[4:]) for cell in _cells(metrics) for name in cell if name[4:].isdigit()})
+
+
+def widest(metrics: Metrics) -> float:
+    """The longest arm of any interval of R@1, in points."""
+    pairs = [(cell, f"{way}_r1") for cell in _cells(metrics) for way in WAYS]
+    return max(abs(cell[name + end] - cell[name]) for cell, name in pairs for end in ("_low", "_high"))
+
+
+def _cell(cell: dict[str, float] | None, best: dict[str, float]) -> str:
+    if cell is None:
+        return "–"
+    values = [(cell[f"{way}_r1"], best[way]) for way in WAYS]
+    return " / ".join(f"**{value:.1f}**" if value == top > 0 else f"{value:.1f}" for value, top in values)
+
+
+def _chosen(by_attack: dict[str, dict[str, float]], attack: str) -> list[dict[str, float]]:
+    return [by_attack[attack]] if attack in by_attack else list(by_attack.values())
+
+
+def _mean(cell: dict[str, float]) -> float:
+    return (cell["tr_r1"] + cell["ir_r1"]) / 2
+
+
+def _cells(metrics: Metrics) -> Iterator[dict[str, float]]:
+    return (cell for by_attack in metrics.values() for cell in by_attack.values())

@@ -1,0 +1,37 @@
+"""Random numbers that follow the example: the same draw for the same id, whatever the batch, the order or the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+
+def draw_seed(rng: Generator) -> int:
+    """One 31-bit seed from `rng`, which moves on: two calls of an attack with one generator differ."""
+    return int(torch.randint(2**31 - 1, (), generator=rng, device=rng.device))
+
+
+def keys(ids: Sequence[str]) -> Int[Tensor, " n"]:
+    """A 63-bit integer for each id, the same in every process: randomness follows the example."""
+    digests = [hashlib.blake2b(i.encode(), digest_size=8).digest() for i in ids]
+    return torch.tensor([int.from_bytes(d, "little") >> 1 for d in digests], dtype=torch.int64)
+
+
+def uniform(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n count"]:
+    """`count` numbers in [0, 1) for each key, by a counter-based hash: element j depends on (seed, key, j) alone."""
+    low = _mix((keys & 0x7FFFFFFF).to(torch.int32) ^ seed)
+    high = _mix((keys >> 31 & 0x7FFFFFFF).to(torch.int32) + low)
+    counters = torch.arange(count, dtype=torch.int32, device=keys.device)
+    mixed = _mix(_mix(counters[None] ^ low[:, None]) + high[:, None])
+    return (mixed >> 8 & 0xFFFFFF).float() / 2**24
+
+
+def _mix(z: Tensor) -> Tensor:
+    """The 32-bit finalizer `lowbias32` (C. Wellons, 2018); int32 products wrap, shifts are made logical."""
+    z = (z ^ (z >> 16 & 0xFFFF)) * 0x7FEB352D
+    z = (z ^ (z >> 15 & 0x1FFFF)) * -0x7B935975  # 0x846CA68B as a signed 32-bit number
+    return z ^ (z >> 16 & 0xFFFF)

@@ -1,0 +1,50 @@
+"""Stage `evaluate`: one model under every attack: `python -m immunize.stages.evaluate mat`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from immunize import models
+from immunize.attacks import PGD, Attack
+from immunize.config import frozen, load, preset
+from immunize.data.loader import Pairs
+from immunize.evaluation import Subject, adversarial, evaluate, result, results
+from immunize.evaluation.checks import distrust
+from immunize.evaluation.sweep import Curve, sweep
+
+
+@frozen
+class Params:
+    """`attacks`: name -> attack, null for clean data; `images`: of the test split (null: all); `block`: images at a time.
+
+    `probe`: images that the costly sanity checks look at; `kept`: adversarial images that are written to disk.
+    """
+
+    attacks: dict[str, Attack | None]
+    sweep: Curve
+    images: int | None = None
+    block: int = 100
+    probe: int = 64
+    kept: int = 500
+    seed: int = 0
+
+
+def main(defense: str) -> None:
+    params = load("evaluate", Params)
+    folder = Path("models") / preset() / ("pretrain" if defense == "pretrain" else f"immunize/{defense}")
+    reports = Path("reports") / preset()
+    pairs = Pairs.read(Path("data") / preset() / "collect", "test", params.images)
+    model = models.load(folder)
+    subject = Subject(preset=preset(), defense=defense, model_hash=models.digest(folder))
+    for attacked in evaluate(model, params.attacks, pairs, seed=params.seed, block=params.block):
+        flags = distrust(model, attacked, images=params.probe, seed=params.seed)
+        found = result(model, attacked, subject, params.seed, flags)
+        results.write(found, reports / "results" / defense / f"{attacked.name}.json")
+        adversarial.keep(attacked, reports / "adversarial" / defense / attacked.name, params.kept)
+    curve = sweep(model, params.sweep, pairs, seed=params.seed, block=params.block)
+    results.write(curve, reports / "results" / defense / "sweep.json")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,65 @@
+"""Charts as files: what they say, and what must not be in them."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from immunize.report import figures
+from immunize.report.figures import smooth
+from immunize.report.theme import DARK, INK, colors
+
+CHARTS = ["clean_vs_robust", "loss_curves", "epsilon_sweep"]
+
+
+def texts(path: Path) -> list[str]:
+    return [e.text or "" for e in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_every_defense_is_named(written: Path, name: str) -> None:
+    found = texts(written / f"reports/toy/figures/{name}.svg")
+    assert {"Fine-tuned", "MAT (image and text)"} <= set(found)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_nothing_from_outside_and_no_date(written: Path, name: str) -> None:
+    svg = (written / f"reports/toy/figures/{name}.svg").read_text()
+    assert not re.search(r'(?:href|src)="(?!#)', svg)
+    assert "<dc:date>" not in svg and "<script" not in svg
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_the_dark_twin_has_no_light_color(written: Path, name: str) -> None:
+    light, dark = ((written / f"reports/toy/figures/{name}{end}.svg").read_text() for end in ("", "-dark"))
+    assert INK in light
+    assert not [color for color in DARK if color in dark]
+    assert len(light) == len(dark)
+
+
+def test_bars_carry_their_numbers(written: Path) -> None:
+    found = texts(written / "reports/toy/figures/clean_vs_robust.svg")
+    assert [found.count(f"{value}.0") for value in (90, 80, 10, 20, 50, 30)] == [2, 2, 2, 2, 2, 2]
+    assert {"Clean", "Image", "Text", "Joint"} <= set(found)
+
+
+def test_loss_of_one_phase_alone(tmp_path: Path) -> None:
+    log = [{"step": s, "loss": 1.0 / (s + 1)} for s in range(9)]
+    figures.loss_curves({"pretrain": log}, tmp_path / "loss.svg")
+    found = texts(tmp_path / "loss.svg")
+    assert "Pretraining: loss" in found and "Immunization: loss" not in found
+
+
+def test_smooth_is_a_centered_mean() -> None:
+    values = [float(i % 7) for i in range(80)]
+    expected = [sum(values[max(i - 2, 0) : i + 3]) / len(values[max(i - 2, 0) : i + 3]) for i in range(80)]
+    assert smooth(values) == pytest.approx(expected)
+    assert smooth([3.0, 5.0]) == [3.0, 5.0]
+
+
+def test_a_defense_keeps_its_color_whoever_else_is_there() -> None:
+    assert colors(["mat"])["mat"] == colors(["pretrain", "tecoa", "mat", "fare"])["mat"]
+    found = colors(["pretrain", "finetune", "tecoa", "fare", "mmcoa", "mat", "adapted"])
+    assert len(set(found.values())) == len(found)
+    assert set(found.values()) <= set(DARK)

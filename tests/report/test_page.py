@@ -1,0 +1,87 @@
+"""The page: alone in the world, well formed, readable by a screen reader, and loud about failed checks."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+VOID = {"meta", "img", "source", "br"}
+
+
+class Outline(HTMLParser):
+    """Checks nesting while it collects tags with their attributes."""
+
+    def __init__(self) -> None:
+        HTMLParser.__init__(self)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def html(written: Path) -> str:
+    return (written / "reports/toy/report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def outline(html: str) -> Outline:
+    parser = Outline()
+    parser.feed(html)
+    return parser
+
+
+def test_well_formed(outline: Outline) -> None:
+    assert outline.open == []
+
+
+def test_self_contained(html: str, outline: Outline) -> None:
+    assert "://" not in html and "@import" not in html
+    assert not [tag for tag, _ in outline.tags if tag in {"script", "link", "iframe"}]
+    sources = [v for _, a in outline.tags for k, v in a.items() if k in {"src", "srcset"}]
+    assert len(sources) == 3 * 2 + 2 * 5 * 3  # three charts, light and dark; two galleries of five rows
+    assert all(v and v.startswith("data:image/") for v in sources)
+
+
+def test_accessible(outline: Outline) -> None:
+    count = [tag for tag, _ in outline.tags].count
+    assert count("table") == count("caption") >= 5
+    assert all("scope" in a for tag, a in outline.tags if tag == "th")
+    assert all(a.get("alt") for tag, a in outline.tags if tag == "img")
+    targets = {a["id"] for _, a in outline.tags if "id" in a}
+    assert {a["href"] for tag, a in outline.tags if tag == "a"} == {f"#{t}" for t in targets}
+
+
+def test_failed_checks_come_before_the_numbers(html: str) -> None:
+    assert "1 of 16 sanity checks failed." in html
+    assert html.index("1 of 16 sanity checks failed.") < html.index("<table")
+    assert html.count('class="left bad">failed') == 1
+
+
+def test_what_others_wrote_is_text(html: str) -> None:
+    assert "<b>red</b>" not in html and "&lt;b&gt;red&lt;/b&gt;" in html
+    assert "Gradients &lt;reach&gt; the input." in html
+
+
+def test_says_the_finding_and_the_facts(html: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+    assert "MAT (image and text) keeps 30.0 % R@1 from image to text" in text
+    assert "Fine-tuned keeps 0.0 % and 0.0 %" in text
+    for fact in (
+        "d" * 32,
+        "untrue of the scene 1,234",
+        "1 of 2 expectations do not hold; the critical ones do",
+        "train 1,200",
+        "&lt;i&gt;é",
+        "0.2 minutes",
+        "4.00/255",
+    ):
+        assert fact in text
+    assert "<mark>crimson</mark>" in html and "<mark>sqaure</mark>" in html

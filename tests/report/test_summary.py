@@ -1,0 +1,60 @@
+"""metrics.json against numbers worked by hand from the fabricated shares."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from immunize.evaluation.results import Result, ResultError, read_all
+from immunize.metrics.interval import wilson
+from immunize.report import Settings, summarize
+
+Results = dict[str, dict[str, Result]]
+
+
+@pytest.fixture
+def results(run: Path) -> Results:
+    return read_all(run / "reports/toy/results")
+
+
+def test_recall_and_success_by_hand(results: Results) -> None:
+    cell = summarize(results, Settings())["finetune"]["image"]
+    # 9 of 10 right before, 1 of 10 after, and that one was among the nine
+    assert (cell["tr_r1"], cell["ir_r1"]) == (10.0, 10.0)
+    assert (cell["tr_asr"], cell["tr_asr_conditional"]) == (80.0, 88.89)
+    within_5 = [rank < 5 for rank in results["finetune"]["image"].caption_rank]
+    assert cell["ir_r5"] == round(100 * sum(within_5) / 40, 2)
+
+
+def test_the_keys_others_rely_on(results: Results) -> None:
+    metrics = summarize(results, Settings())
+    recalls = {f"{w}_{n}" for w in ("tr", "ir") for n in ("r1", "r5", "r10", "r1_low", "r1_high")}
+    assert set(metrics["mat"]["clean"]) == recalls
+    assert set(metrics["mat"]["joint"]) - recalls == {f"{w}_asr{c}" for w in ("tr", "ir") for c in ("", "_conditional")}
+    assert list(metrics["mat"]["joint"]) == sorted(metrics["mat"]["joint"])
+    for cell in (c for by_attack in metrics.values() for c in by_attack.values()):
+        assert cell["tr_r1_low"] <= cell["tr_r1"] <= cell["tr_r1_high"]
+        assert cell["ir_r1_low"] <= cell["ir_r1"] <= cell["ir_r1_high"]
+
+
+def test_captions_count_by_image(results: Results) -> None:
+    """Each caption its own image: an interval as if captions were independent, so a narrower one."""
+    clustered = summarize(results, Settings())["mat"]["clean"]
+    joined = replace(results["mat"]["clean"], owner=[i // 10 for i in range(40)])
+    coarse = summarize({"mat": {"clean": joined}}, Settings())["mat"]["clean"]
+    assert coarse["ir_r1_high"] - coarse["ir_r1_low"] < clustered["ir_r1_high"] - clustered["ir_r1_low"]
+
+
+def test_nothing_right_is_not_certainty(results: Results) -> None:
+    cell = summarize(results, Settings())["finetune"]["joint"]
+    assert (cell["tr_r1"], cell["tr_r1_low"]) == (0.0, 0.0)
+    assert cell["tr_r1_high"] == cell["ir_r1_high"] == round(wilson(0, 20).high, 2)
+
+
+def test_an_attack_needs_the_clean_result_of_the_same_examples(results: Results) -> None:
+    joint, clean = results["mat"]["joint"], results["mat"]["clean"]
+    with pytest.raises(ResultError, match="mat/joint has no mat/clean"):
+        summarize({"mat": {"joint": joint}}, Settings())
+    other = replace(clean, image_ids=clean.image_ids[::-1])
+    with pytest.raises(ResultError, match="different examples"):
+        summarize({"mat": {"joint": joint, "clean": other}}, Settings())
