@@ -1,4 +1,4 @@
-"""A toy project of the real one's shape: a git and DVC repository, reproduced once, copied for each test."""
+"""What many tests share: a tiny captioned world with tiny models, and a toy project of the real one's shape."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # the flows are tested without torch
+    from immunize.data.loader import Pairs
+    from immunize.models import Clip
+    from immunize.models.initial import Small
 
 PROJECT = Path(__file__).parents[1]
 TOY = Path(__file__).parent / "flows" / "toy"
@@ -83,3 +89,84 @@ def preset_line(toy: Path) -> Callable[[str, str], None]:
         path.write_text(path.read_text().replace(old, new))
 
     return replace
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collect folder of the scenes source: 96 images to train on, 16 to validate, 24 to test, two captions each."""
+    from immunize.data.collect import collect
+    from immunize.data.scenes import Scenes
+
+    folder = tmp_path_factory.mktemp("world")
+    source = Scenes(counts={"train": 96, "validation": 16, "test": 24}, size=32, captions=2, seed=0)
+    collect(source, folder, size=32, max_characters=300, max_rejected=0.0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs(world: Path) -> Pairs:
+    """The training pairs of the world."""
+    from immunize.data.loader import Pairs
+
+    return Pairs.read(world, "train")
+
+
+@pytest.fixture(scope="session")
+def held_out(world: Path) -> Pairs:
+    """The test pairs of the world."""
+    from immunize.data.loader import Pairs
+
+    return Pairs.read(world, "test")
+
+
+@pytest.fixture(scope="session")
+def small() -> Small:
+    """The recipe of a model with every part of a real one and 60,000 weights."""
+    from immunize.models import Normalization
+    from immunize.models.initial import Small
+
+    return Small(
+        vision={"timm_model_name": "resnet10t", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32},
+        text={"width": 32, "heads": 2, "layers": 1},
+        normalization=Normalization(size=32),
+        embed_dim=16,
+        vocabulary=200,
+        context=48,
+        trunk={"channels": [8, 8, 16, 16]},
+    )
+
+
+@pytest.fixture
+def fresh_model(small: Small, pairs: Pairs) -> Clip:
+    """An untrained model of one's own."""
+    return small.make(pairs.captions, 0)
+
+
+@pytest.fixture(scope="session")
+def trained(small: Small, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """A model that tells the training pairs apart, in evaluation mode; not to be changed."""
+    from immunize.defense.method import Method
+    from immunize.defense.train import Training, train
+
+    model = small.make(pairs.captions, 0)
+    training = Training(steps=40, batch=48, lr=5e-3, warmup=4)
+    list(train(model, pairs, Method(clean=1.0), training, tmp_path_factory.mktemp("scratch")))
+    model.zero_grad(set_to_none=True)
+    return model
+
+
+@pytest.fixture(scope="session")
+def language_folder(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A saved masked language model, trained for a moment on the captions."""
+    import torch
+
+    from immunize.models import language
+    from immunize.models.masking import fit
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = language.fresh(pairs.captions, vocabulary=600, width=32, layers=1, length=48)
+    list(fit(model, pairs.captions, steps=30, batch=32, lr=3e-3, seed=0))
+    folder = tmp_path_factory.mktemp("language")
+    model.save(folder)
+    return str(folder)

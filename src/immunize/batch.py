@@ -33,7 +33,7 @@ class Batch:
                 f"{len(self.images)} images, {len(self.image_ids)} image ids; "
                 f"{len(self.captions)} captions, {len(self.owner)} owners"
             )
-        if len(self.images) and (self.images.min() < 0 or self.images.max() > 1):
+        if len(self.images) and not (self.images.min() >= 0 and self.images.max() <= 1):  # NaN is neither
             raise ValueError("pixels must be in [0, 1]; put the normalization inside the model")
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Record = dict[str, float]
+Record = dict[str, int | float]
 EVERY = 10.0
 
 
@@ -22,7 +22,13 @@ def watch(records: Iterable[Record], total: int, label: str) -> Iterator[Record]
 
 
 def _bar(records: Iterable[Record], total: int, label: str) -> Iterator[Record]:
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task, start = progress.add_task(label, total=total, state=""), time.monotonic()
         for record in records:
@@ -36,7 +42,11 @@ def _lines(records: Iterable[Record], total: int, label: str) -> Iterator[Record
         now = time.monotonic()
         if now - last >= EVERY or record["step"] == total:
             left = (now - start) / record["step"] * (total - record["step"])
-            print(f"{label} {record['step']:.0f}/{total} {_state(record, start)} {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"{label} {record['step']:.0f}/{total} {_state(record, start)} {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
             last = now
         yield record
 

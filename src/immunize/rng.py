@@ -23,7 +23,7 @@ def keys(ids: Sequence[str]) -> Int[Tensor, " n"]:
 
 def uniform(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n count"]:
     """`count` numbers in [0, 1) for each key, by a counter-based hash: element j depends on (seed, key, j) alone."""
-    low = _mix((keys & 0x7FFFFFFF).to(torch.int32) ^ seed)
+    low = _mix((keys & 0x7FFFFFFF).to(torch.int32) ^ (seed & 0x7FFFFFFF))
     high = _mix((keys >> 31 & 0x7FFFFFFF).to(torch.int32) + low)
     counters = torch.arange(count, dtype=torch.int32, device=keys.device)
     mixed = _mix(_mix(counters[None] ^ low[:, None]) + high[:, None])

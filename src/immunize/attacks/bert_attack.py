@@ -31,13 +31,14 @@ class Edit(NamedTuple):
 
 @frozen
 class BertAttack:
-    """argmax over edits t' of -<f(x), g(t')>, words tried in order of importance (arXiv:2004.09984 sec. 3).
+    """argmax over edits t' of -<f(x), g(t')>, words in order of importance (arXiv:2004.09984 sec. 3).
 
     The importance of a word is the objective once `mask` stands in its place, or (`importance: gradient`, far cheaper, for
-    training) the gradient's length at its vectors. The `positions` most important words get the `candidates` substitutes that the masked language model in `language` proposes at their own position, and up to
-    `typos` misspellings; `threat` says which are allowed. All edits of all captions are scored in one encoding; with
-    `threat.words` > 1 the step is repeated on the result. A caption whose every edit is refused or harmless stays as it
-    is. The image is the batch's own. Deterministic: nothing is drawn from `rng`.
+    training) the gradient's length at its vectors. Then, in rounds r < `threat.words`: the `positions` + r most important
+    words, less those already edited, get the `candidates` substitutes that the masked language model in `language`
+    proposes at their own position, and up to `typos` misspellings; all that the threat allows are scored in one encoding
+    and each caption takes its worst. A caption whose every edit is refused or harmless stays as it is. The image is the
+    batch's own. Deterministic: nothing is drawn from `rng`.
     """
 
     threat: Edits
@@ -55,8 +56,9 @@ class BertAttack:
         with untouched(model), torch.no_grad():
             image = encode_images(model, batch.images)[batch.owner]
             value = -(image * encode_captions(model, batch.captions)).sum(dim=1)
-            for _ in range(self.threat.words):
-                edits = self._allowed(batch, words, self._positions(model, image, words, edited))
+            order = self._order(model, image, words) if self.threat.words else []
+            for round_ in range(self.threat.words):
+                edits = self._allowed(batch, words, _leading(order, edited, self.positions + round_))
                 for (caption, position, substitute), score in _best(
                     edits, self._score(model, image, words, edits), value
                 ):
@@ -66,24 +68,16 @@ class BertAttack:
         captions = tuple(" ".join(w) if e else c for w, e, c in zip(words, edited, batch.captions))
         return replace(batch, captions=captions)
 
-    def _positions(
-        self, model: DualEncoder, image: Embedding, words: Sequence[Words], edited: Sequence[set[int]]
-    ) -> list[tuple[int, int]]:
-        """(caption, word) of the words to replace: each caption's `positions` most important editable ones."""
+    def _order(self, model: DualEncoder, image: Embedding, words: Sequence[Words]) -> list[tuple[int, int]]:
+        """(caption, word) of every editable word, the most important first."""
         at = [
-            (caption, position)
-            for caption, sentence in enumerate(words)
-            for position, word in enumerate(sentence)
-            if position not in edited[caption] and self.threat.editable(word)
+            (c, p) for c, sentence in enumerate(words) for p, word in enumerate(sentence) if self.threat.editable(word)
         ]
         if not at:
             return []
         masking = self.importance == "mask"
         scores = by_masking(model, image, words, at, self.mask) if masking else by_gradient(model, image, words, at)
-        chosen: dict[int, list[tuple[int, int]]] = {}
-        for index in scores.argsort(descending=True, stable=True).tolist():
-            chosen.setdefault(at[index][0], []).append(at[index])
-        return [place for places in chosen.values() for place in places[: self.positions]]
+        return [at[i] for i in scores.argsort(descending=True, stable=True).tolist()]
 
     def _allowed(self, batch: Batch, words: Sequence[Words], at: Sequence[tuple[int, int]]) -> list[Edit]:
         """The substitutes of those words that the threat allows."""
@@ -91,13 +85,10 @@ class BertAttack:
         owner = batch.owner.tolist()
         edits = []
         for caption, position in at:
-            truth = batch.truth[owner[caption]] if batch.truth else None
-            found = (*proposals[caption][position], *typos(words[caption][position].lower())[: self.typos])
-            edits += [
-                Edit(caption, position, substitute)
-                for substitute in dict.fromkeys(found)
-                if self.threat.allows(words[caption], position, substitute, truth)
-            ]
+            word, truth = words[caption][position], batch.truth[owner[caption]] if batch.truth else None
+            found = (*proposals[caption][position], *typos(word.lower())[: self.typos])
+            allowed = (new for new in dict.fromkeys(found) if self.threat.allows(word, new, truth))
+            edits += [Edit(caption, position, new) for new in allowed]
         return self._similar(batch.captions, words, edits)
 
     def _proposals(self, captions: Sequence[str]) -> Sequence[Sequence[Sequence[str]]]:
@@ -122,6 +113,14 @@ class BertAttack:
             return torch.empty(0, device=image.device)
         text = encode_captions(model, _texts(words, edits))
         return -(image[torch.tensor([edit.caption for edit in edits], device=image.device)] * text).sum(dim=1)
+
+
+def _leading(order: Sequence[tuple[int, int]], edited: Sequence[set[int]], count: int) -> list[tuple[int, int]]:
+    """Each caption's `count` most important words, less those already edited."""
+    chosen: dict[int, list[tuple[int, int]]] = {}
+    for caption, position in order:
+        chosen.setdefault(caption, []).append((caption, position))
+    return [(c, p) for places in chosen.values() for c, p in places[:count] if p not in edited[c]]
 
 
 def _texts(words: Sequence[Words], edits: Sequence[Edit]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -43,7 +44,7 @@ def by_gradient(
     return (energy[owner, spans[:, 1]] - energy[owner, spans[:, 0]]).clamp(min=0).sqrt()
 
 
-def _spans(model: DualEncoder, sentences: Sequence[Words], at: Sequence[tuple[int, int]]) -> Int[Tensor, "e 2"]:
+def _spans(model: Any, sentences: Sequence[Words], at: Sequence[tuple[int, int]]) -> Int[Tensor, "e 2"]:
     """First and last-plus-one token of each word, the start of text being token 0."""
     pieces = _piece_counter(model)
     ends = [torch.tensor([1, *map(pieces, words)]).cumsum(0).tolist() for words in sentences]
@@ -51,6 +52,6 @@ def _spans(model: DualEncoder, sentences: Sequence[Words], at: Sequence[tuple[in
 
 
 @lru_cache(maxsize=8)
-def _piece_counter(model: DualEncoder):
+def _piece_counter(model: Any) -> Callable[[str], int]:
     """A function word -> number of its tokens, remembered for each model."""
     return lru_cache(maxsize=1_000_000)(lambda word: model.tokenize([word]).shape[1] - 2)

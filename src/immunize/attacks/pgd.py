@@ -79,7 +79,7 @@ class PGD:
         return best, best_value
 
     def _value(
-        self, image: Embedding, text: Embedding, owner: Int[Tensor, " c"], scale: Float[Tensor, ""]
+        self, image: Embedding, text: Float[Tensor, "c d"], owner: Int[Tensor, " c"], scale: Float[Tensor, ""]
     ) -> Float[Tensor, " b"]:
         """The objective of each image: the sum over its captions, in float32, never the mean."""
         pairs = OBJECTIVES[self.objective](image, text, owner, scale).float()

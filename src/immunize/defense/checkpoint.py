@@ -30,7 +30,9 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, records: list[dict[str, float]]) -> None:
+def save(
+    folder: Path, step: int, model: nn.Module, optimizer: Optimizer, records: list[dict[str, int | float]]
+) -> None:
     """The state after `step` steps; the former one stays until this one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "records": records}
@@ -38,14 +40,14 @@ def save(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, record
     os.replace(folder / f"{STATE}.partial", folder / STATE)
 
 
-def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, list[dict[str, float]]]:
+def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, list[dict[str, int | float]]]:
     """Put the saved state back and return (steps done, records); (0, []) where there is none or it cannot be read."""
     path = folder / STATE
     if not path.exists():
         return 0, []
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # what a broken file raises depends on where it is broken
         print(f"{path} cannot be read ({error}); training starts again from the first step")
         return 0, []
     model.load_state_dict(state["model"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -44,17 +45,15 @@ class Method:
 
     def loss(self, model: Clip, batch: Batch, rng: Generator) -> Float[Tensor, ""]:
         """The loss of one batch of pairs; the inner attack leaves no gradient and no flag behind."""
-        attacked = batch if self.inner is None else self.inner(model, batch, rng)
-        total = self.clean * _contrast(model, batch) if self.clean else 0.0
-        if self.adversarial or self.consistency:
-            image, text = model.encode_image(attacked.images), model.encode_text(model.tokenize(attacked.captions))
-            if self.adversarial:
-                total = total + self.adversarial * infonce(image, text, batch.owner, model.logit_scale).mean()
-            if self.consistency:
-                total = total + self.consistency * consistency(image, text, batch.owner, model.logit_scale).mean()
-        return total
+        terms = []
+        if self.inner is None or self.clean:
+            terms.append(self._terms(model, batch, self.clean, self.consistency if self.inner is None else 0.0))
+        if self.inner is not None:
+            terms.append(self._terms(model, self.inner(model, batch, rng), self.adversarial, self.consistency))
+        return torch.stack(terms).sum()
 
-
-def _contrast(model: Clip, batch: Batch) -> Float[Tensor, ""]:
-    image, text = model.encode_image(batch.images), model.encode_text(model.tokenize(batch.captions))
-    return infonce(image, text, batch.owner, model.logit_scale).mean()
+    def _terms(self, model: Clip, batch: Batch, contrast: float, consistent: float) -> Float[Tensor, ""]:
+        """contrast * InfoNCE + consistent * L_consistency of one batch, each tower run once."""
+        image, text = model.encode_image(batch.images), model.encode_text(model.tokenize(batch.captions))
+        pair = (image, text, batch.owner, model.logit_scale)
+        return contrast * infonce(*pair).mean() + consistent * consistency(*pair).mean()

@@ -18,7 +18,7 @@ from immunize.defense.method import Method
 from immunize.defense.sampling import generator, pairs_of_step
 from immunize.models import Clip
 
-Record = dict[str, float]
+Record = dict[str, int | float]
 
 
 @frozen

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from immunize.attacks import PGD, SGA, Attack, Noise
 from immunize.batch import Batch
+from immunize.data.scenes.truth import is_true
 from immunize.evaluation.results import Flag
 from immunize.evaluation.suite import Attacked, first, score
 from immunize.metrics.retrieval import recall
@@ -58,10 +59,21 @@ def _of_outcome(model: DualEncoder, attacked: Attacked) -> Iterator[Flag]:
     pairs = zip(attacked.clean.captions, attacked.pairs.captions)
     edits = float(max(sum(a != b for a, b in zip(old.split(), new.split())) for old, new in pairs))
     yield Flag("inside_edits", edits <= words, edits, float(words), "no caption lost more words than the budget")
+    if attacked.clean.truth and attacked.clean.truth[0] is not None:
+        owner = attacked.clean.owner.tolist()
+        true = [is_true(c, attacked.clean.truth[i]) for c, i in zip(attacked.pairs.captions, owner)]
+        share = sum(true) / len(true)
+        yield Flag("captions_still_true", share == 1, share, 1.0, "share of captions still true of their scene")
     if words:
         same = sum(a == b for a, b in zip(attacked.clean.captions, attacked.pairs.captions))
         share = same / len(attacked.clean.captions)
-        yield Flag("text_attack_acts", share <= 0.5, share, 0.5, "most captions have an allowed edit that hurts (share unchanged)")
+        yield Flag(
+            "text_attack_acts",
+            share <= 0.5,
+            share,
+            0.5,
+            "most captions have an allowed edit that hurts (share unchanged)",
+        )
 
 
 def _of_gradients(model: DualEncoder, pgd: PGD, probe: Batch, state: Callable[[], Tensor]) -> Iterator[Flag]:
@@ -85,7 +97,9 @@ def _of_gradients(model: DualEncoder, pgd: PGD, probe: Batch, state: Callable[[]
     far = after(replace(plain, threat=Ball("linf", 32 / 255), steps=2 * pgd.steps))
     clean = _distance(model, probe)
     rise = float((far - clean).mean())
-    yield Flag("huge_epsilon_breaks", rise > 0.3, rise, 0.3, "an epsilon of 32/255 tears pairs apart: gradients lead somewhere")
+    yield Flag(
+        "huge_epsilon_breaks", rise > 0.3, rise, 0.3, "an epsilon of 32/255 tears pairs apart: gradients lead somewhere"
+    )
 
 
 def _zero_gradients(model: DualEncoder, probe: Batch) -> float:
@@ -98,7 +112,9 @@ def _zero_gradients(model: DualEncoder, probe: Batch) -> float:
 
 def _distance(model: DualEncoder, batch: Batch) -> Float[Tensor, " b"]:
     """-cos of each image with its captions, on average over them."""
-    value = away(encode_images(model, batch.images), encode_captions(model, batch.captions), batch.owner, model.logit_scale)
+    value = away(
+        encode_images(model, batch.images), encode_captions(model, batch.captions), batch.owner, model.logit_scale
+    )
     total = torch.zeros(len(batch), device=value.device).index_add(0, batch.owner, value)
     return total / torch.bincount(batch.owner, minlength=len(batch))
 

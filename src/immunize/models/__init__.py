@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from immunize.models.clip import Architecture, Clip, build
+from immunize.models.device import best
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.pixels import Normalization
 from immunize.models.published import PREFIX, published
@@ -15,6 +16,8 @@ __all__ = ["Architecture", "Clip", "DualEncoder", "Normalization", "build", "dig
 
 
 def load(name: str | Path) -> Clip:
-    """`open_clip:<architecture>/<tag>` from open_clip, anything else a folder that `save` wrote; in evaluation mode."""
+    """`open_clip:<architecture>/<tag>` from open_clip, anything else a folder that `save` wrote; in evaluation mode,
+    on the first CUDA device where there is one."""
     text = str(name)
-    return published(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else _read(Path(name))
+    model = published(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else _read(Path(name))
+    return model.to(best())

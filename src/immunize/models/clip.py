@@ -39,6 +39,8 @@ class Architecture:
 class Clip(nn.Module):
     """f(x), g(t) on the unit sphere; pixels in [0, 1], the normalization inside."""
 
+    net: Any  # one of open_clip's model classes, which share no type
+
     def __init__(self, architecture: Architecture, net: nn.Module, tokenizer: Tokenize) -> None:
         nn.Module.__init__(self)
         self.architecture = architecture
@@ -70,7 +72,9 @@ class Clip(nn.Module):
     def encode_text(self, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None) -> Embedding:
         if not isinstance(self.net, open_clip.CLIP):
             if embedded is not None:
-                raise NotImplementedError(f"{type(self.net).__name__} takes no token vectors; use open_clip's CLIP class")
+                raise NotImplementedError(
+                    f"{type(self.net).__name__} takes no token vectors; use open_clip's CLIP class"
+                )
             return normalize(self.net.encode_text(tokens).float(), dim=-1)
         embedded = self.embed_tokens(tokens) if embedded is None else embedded
         return normalize(_causal_text(self.net, tokens, embedded).float(), dim=-1)
@@ -95,6 +99,7 @@ def build(architecture: Architecture, tokenizer: Tokenize) -> Clip:
     if architecture.trunk:
         name = config["vision_cfg"]["timm_model_name"]
         net.visual.trunk = timm.create_model(name, num_classes=0, **architecture.trunk)
+        net.visual.head.proj = nn.Linear(net.visual.trunk.num_features, config["embed_dim"], bias=False)
     return Clip(architecture, net, tokenizer)
 
 

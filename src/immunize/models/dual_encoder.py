@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -34,6 +35,11 @@ class DualEncoder(Protocol):
     @property
     def logit_scale(self) -> Float[Tensor, ""]:
         """The factor (1 / temperature) that turns cosines into logits."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where what is encoded must be."""
         ...
 
     @property

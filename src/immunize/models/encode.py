@@ -13,12 +13,12 @@ from immunize.models.dual_encoder import DualEncoder
 
 
 @torch.no_grad()
-def encode_captions(model: DualEncoder, captions: Sequence[str], block: int = 512) -> Embedding:
+def encode_captions(model: DualEncoder, captions: Sequence[str], block: int = 128) -> Embedding:
     """g(t) for each caption, in order; a repeated caption is encoded once and padding stays short."""
     place: dict[str, int] = {}
     index = [place.setdefault(caption, len(place)) for caption in captions]
     tokens = model.tokenize(tuple(place))
-    lengths = (tokens != 0).sum(dim=1)
+    lengths = tokens.shape[1] - (tokens != 0).long().flip(1).argmax(dim=1)  # 0 pads, and is CLIP's own "!" too
     order = lengths.argsort(stable=True)
     parts = [model.encode_text(tokens[rows, : int(lengths[rows].max())]) for rows in order.split(block)]
     encoded = torch.cat(parts)

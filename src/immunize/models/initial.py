@@ -10,6 +10,7 @@ from pydantic import Field
 
 from immunize.config import frozen
 from immunize.models.clip import Architecture, Clip, build, load_trunk
+from immunize.models.device import best
 from immunize.models.pixels import Normalization
 from immunize.models.published import published
 from immunize.models.tokenizer import train
@@ -23,7 +24,7 @@ class Published:
     kind: Literal["published"] = "published"
 
     def make(self, captions: Sequence[str], seed: int) -> Clip:
-        return published(self.name)
+        return published(self.name).to(best())
 
 
 @frozen
@@ -55,7 +56,7 @@ class Small:
             model = build(Architecture(config, self.normalization, self.trunk, self.frozen_statistics), tokenizer)
         if self.trunk_weights is not None:
             load_trunk(model, self.trunk_weights)
-        return model
+        return model.to(best())
 
 
 Initial = Annotated[Published | Small, Field(discriminator="kind")]

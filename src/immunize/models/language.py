@@ -17,8 +17,11 @@ from transformers import (
     BatchEncoding,
     BertConfig,
     BertForMaskedLM,
-    BertTokenizerFast,
+    BertTokenizerFast,  # type: ignore[attr-defined]
 )
+
+from immunize.models.device import best
+from immunize.models.tokenizer import PAD, START, UNKNOWN, WORD_START, train
 
 Substitutes = tuple[tuple[str, ...], ...]
 
@@ -31,7 +34,7 @@ class MaskedLanguage:
         self.tokenizer = tokenizer
         self.vocabulary = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         whole = [word.isalpha() and word not in tokenizer.all_special_tokens for word in self.vocabulary]
-        self._whole_words = torch.tensor(whole)
+        self._whole_words = torch.tensor(whole, device=model.device)
         self._known: dict[tuple[str, int], Substitutes] = {}
 
     def substitutes(self, captions: Sequence[str], k: int, block: int = 256) -> list[Substitutes]:
@@ -83,7 +86,7 @@ class MaskedLanguage:
         return self.tokenizer(
             list(map(list, words)), is_split_into_words=True, padding=True, truncation=True,
             max_length=self.model.config.max_position_embeddings, return_tensors="pt",
-        )  # fmt: skip
+        ).to(self.model.device)  # fmt: skip
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
@@ -93,16 +96,28 @@ class MaskedLanguage:
 @lru_cache(maxsize=4)
 def load(folder: str) -> MaskedLanguage:
     """A saved or published masked language model; nothing is downloaded unless `folder` names a hub model."""
-    return MaskedLanguage(AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
+    return MaskedLanguage(
+        AutoModelForMaskedLM.from_pretrained(folder).to(best()), AutoTokenizer.from_pretrained(folder)
+    )
 
 
 def fresh(captions: Iterable[str], *, vocabulary: int, width: int, layers: int, length: int) -> MaskedLanguage:
     """An untrained model of this size, weights from torch's current seed, with a WordPiece tokenizer of the captions."""
-    pieces = BertWordPieceTokenizer(lowercase=True)
-    pieces.train_from_iterator(captions, vocab_size=vocabulary, min_frequency=1, show_progress=False)
+    pieces = BertWordPieceTokenizer(_word_pieces(captions, vocabulary), lowercase=True)
     tokenizer = BertTokenizerFast(tokenizer_object=pieces._tokenizer, do_lower_case=True, model_max_length=length)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=max(1, width // 32),
         intermediate_size=4 * width, max_position_embeddings=length, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     return MaskedLanguage(BertForMaskedLM(config), tokenizer)
+
+
+def _word_pieces(captions: Iterable[str], size: int) -> dict[str, int]:
+    """Byte pairs spelled as WordPiece's, `red` at the start of a word and `##red` inside: equal in every process."""
+    numbers = train(captions, size, context=0).tokenizer.get_vocab()
+    pairs = [pair for pair in sorted(numbers, key=numbers.__getitem__) if pair not in (PAD, UNKNOWN, START, WORD_START)]
+    letters = [pair for pair in pairs if len(pair) == 1]
+    inner = [f"##{pair}" for pair in pairs if not pair.startswith(WORD_START)]
+    first = [pair.removeprefix(WORD_START) for pair in pairs if pair.startswith(WORD_START)]
+    unique = dict.fromkeys([PAD, UNKNOWN, "[CLS]", "[SEP]", "[MASK]", *letters, *inner, *first])
+    return {piece: number for number, piece in enumerate(unique)}

@@ -10,12 +10,13 @@ from torch import Generator, Tensor
 
 from immunize.models.language import MaskedLanguage
 
-Record = dict[str, float]
+Record = dict[str, int | float]
+LOG = 20  # steps between two records
 SHARE = 0.15  # of the pieces is predicted, 80 % of them masked, 10 % replaced, 10 % left (arXiv:1810.04805 sec. 3.1)
 
 
 def fit(
-    language: MaskedLanguage, captions: Sequence[str], *, steps: int, batch: int, lr: float, seed: int, log: int = 20
+    language: MaskedLanguage, captions: Sequence[str], *, steps: int, batch: int, lr: float, seed: int
 ) -> Iterator[Record]:
     """Train in place by masked language modeling, yielding {step, loss}; equal arguments give equal weights."""
     rng = Generator().manual_seed(seed)
@@ -33,7 +34,7 @@ def fit(
             loss.backward()
             optimizer.step()
             schedule.step()
-            if step % log == 0 or step == steps:
+            if step % LOG == 0 or step == steps:
                 yield {"step": step, "loss": round(loss.item(), 6)}
     language.model.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -32,7 +33,7 @@ class Pixels(nn.Module):
         self.register_buffer("mean", torch.tensor(normalization.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(normalization.std).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: Image) -> Image:
+    def forward(self, images: Image) -> Float[Tensor, "b 3 size size"]:
         size = self.normalization.size
         if images.shape[-2:] != (size, size):
             images = interpolate(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from pathlib import Path
+
 import open_clip
 from open_clip.transformer import QuickGELU
 
@@ -18,7 +21,11 @@ def published(name: str) -> Clip:
     """
     model_name, _, tag = (name, "", "") if name.startswith(("hf-hub:", "local-dir:")) else name.partition("/")
     if ":" not in model_name and open_clip.get_model_config(model_name) is None:
-        raise ValueError(f"open_clip has no architecture '{model_name}'; see open_clip.list_models()")
+        near = get_close_matches(model_name, open_clip.list_models(), n=5, cutoff=0.3)
+        raise ValueError(f"open_clip has no architecture '{model_name}'; the nearest are {near}")
+    if tag and not open_clip.is_pretrained_cfg(model_name, tag) and not Path(tag).exists():
+        known = open_clip.list_pretrained_tags_by_model(model_name)
+        raise ValueError(f"'{tag}' is no file and no weights of {model_name} that open_clip knows: these are {known}")
     net = open_clip.create_model(model_name, pretrained=tag or None)
     config = dict(open_clip.get_model_config(model_name) or {})
     config["quick_gelu"] = any(isinstance(module, QuickGELU) for module in net.modules())

@@ -32,7 +32,9 @@ def save(model: Clip, folder: Path) -> None:
 def read(folder: Path) -> Clip:
     """The model that `save` wrote, in evaluation mode; raises FileNotFoundError or ConfigurationError saying what is off."""
     if not (folder / DESCRIPTION).exists():
-        raise FileNotFoundError(f"{folder} holds no {DESCRIPTION}: is the stage that makes this model done (`dvc repro`)?")
+        raise FileNotFoundError(
+            f"{folder} holds no {DESCRIPTION}: is the stage that makes this model done (`dvc repro`)?"
+        )
     description = json.loads((folder / DESCRIPTION).read_text())
     architecture = parse(description["architecture"], Architecture, str(folder / DESCRIPTION))
     with torch.random.fork_rng():

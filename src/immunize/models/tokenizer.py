@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from string import ascii_lowercase
 
 import torch
 from jaxtyping import Int
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 
 PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[BOS]"
+WORD_START = "▁"
 END = "[EOS]"  # kept as the highest id: open_clip pools the text at the largest token
 
 
@@ -35,17 +37,21 @@ class BytePairs:
 
 
 def train(captions: Iterable[str], size: int, context: int) -> BytePairs:
-    """At most `size` pieces, learnt from the captions; the same captions give the same tokenizer."""
-    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, end_of_word_suffix="</w>"))
+    """At most `size` pieces, learnt from the captions; the same captions give the same tokenizer in every process.
+
+    Word starts are marked by a character of their own: with a suffix or a prefix (`</w>`, `##`) the trainer numbers the
+    letters in the order of a hash table, anew in each process.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(WORD_START, prepend_scheme="always", split=False)]
+    )
+    tokenizer.decoder = decoders.Metaspace(WORD_START)
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[PAD, UNKNOWN, START],
-        initial_alphabet=[*letters, *(f"{letter}</w>" for letter in letters)],
-        end_of_word_suffix="</w>",
+        initial_alphabet=[WORD_START, *ascii_lowercase],
         show_progress=False,
     )
     tokenizer.train_from_iterator(captions, trainer)

@@ -10,7 +10,7 @@ from immunize.batch import Embedding
 
 
 def infonce(
-    image: Embedding, text: Embedding, owner: Int[Tensor, " c"], scale: Float[Tensor, ""]
+    image: Embedding, text: Float[Tensor, "c d"], owner: Int[Tensor, " c"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, " c"]:
     """1/2 [-log p(text | its image) - log p(image | text)] of each pair; an image's other captions are no negatives.
 

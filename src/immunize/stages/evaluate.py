@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from immunize import models
-from immunize.attacks import PGD, Attack
+from immunize.attacks import Attack
 from immunize.config import frozen, load, preset
 from immunize.data.loader import Pairs
 from immunize.evaluation import Subject, adversarial, evaluate, result, results

@@ -23,7 +23,7 @@ Radius = Annotated[float, Field(ge=0), BeforeValidator(_fraction)]
 
 @frozen
 class Ball:
-    """{x : ||x - clean||_norm <= eps} within [0, 1]; `eps` in pixels of [0, 1] (YAML may say "2/255"), l_2 over the whole image."""
+    """{x : ||x - clean||_norm <= eps} within [0, 1]; `eps` in pixels of [0, 1] (YAML may say "2/255")."""
 
     norm: Literal["linf", "l2"]
     eps: Radius

@@ -14,14 +14,15 @@ from immunize.config import frozen
 from immunize.data.record import Record
 from immunize.data.scenes.draw import draw
 from immunize.data.scenes.grammar import describe
-from immunize.data.scenes.world import home, imagine
+from immunize.data.scenes.world import Scene, home, imagine
 
 
 @frozen
 class Scenes:
     """Images of one to three objects with true captions; the same seed gives the same bytes.
 
-    No scene is in two splits: which one may hold it is decided by the scene itself. counts: split -> number of images; size: side in pixels; captions: how many an image.
+    No scene is in two splits: which one may hold it is decided by the scene itself.
+    counts: split -> number of images; size: side in pixels; captions: how many an image.
     """
 
     counts: Mapping[str, int] = field(default_factory=lambda: {"train": 10_000, "validation": 500, "test": 500})
@@ -34,7 +35,7 @@ class Scenes:
         for which, (split, count) in enumerate(sorted(self.counts.items())):
             for index in range(count):
                 rng = np.random.default_rng([self.seed, which, index])
-                scene = next(scene for scene in iter(lambda: imagine(rng), None) if home(scene) == split)
+                scene = _scene_of(split, rng)
                 yield Record(
                     image_id=f"{split}-{index:06d}",
                     image=Image.fromarray(draw(scene, self.size, rng)),
@@ -42,3 +43,10 @@ class Scenes:
                     split=split,
                     facts={"scene": json.loads(scene.to_json())},
                 )
+
+
+def _scene_of(split: str, rng: np.random.Generator) -> Scene:
+    """Drawn anew until the split may hold it."""
+    while home(scene := imagine(rng)) != split:
+        continue
+    return scene

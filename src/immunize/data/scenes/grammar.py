@@ -41,9 +41,8 @@ JOINTS = ("and", "beside", "accompanied by", "while here is", "next to")
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> str:
-    """One caption that is true of the scene: one or two of its objects, most attributes, each word by Zipf's law."""
-    order = rng.permutation(len(scene.things))
-    things = [scene.things[i] for i in order[: 1 + (rng.random() < 0.85)]]
+    """One caption that is true of the scene: every object, most attributes, each word chosen by Zipf's law."""
+    things = [scene.things[i] for i in rng.permutation(len(scene.things))]
     joint = f" {_zipf(rng, JOINTS)} "
     listed = joint.join(_object(thing, rng) for thing in things)
     count = len(scene.things)

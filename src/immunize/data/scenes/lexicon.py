@@ -50,12 +50,13 @@ FILLERS = (
 ).split()
 
 Claims = Mapping[str, str]
+BREAK: Claims = {"break": "clause"}
 
 
 @cache
 def claims() -> dict[str, Claims]:
-    """word -> what it claims; a word that claims nothing maps to {}."""
-    table: dict[str, Claims] = {word: {} for word in (*FILLERS, *THINGS, *SURFACES, *BREAKS)}
+    """word -> what it claims: {} nothing, BREAK that another object follows."""
+    table: dict[str, Claims] = {word: {} for word in (*FILLERS, *THINGS, *SURFACES)} | {word: BREAK for word in BREAKS}
     facets = {
         "shape": SHAPES,
         "color": COLORS,

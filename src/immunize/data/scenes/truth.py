@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import permutations
 
-from immunize.data.scenes.lexicon import BREAKS, Claims, claims, readings
+from immunize.data.scenes.lexicon import BREAK, Claims, claims, readings
 from immunize.data.scenes.world import Scene, Thing
 
 
@@ -20,13 +20,13 @@ def is_true(caption: str, scene: str | Scene) -> bool:
     scene = _parse(scene) if isinstance(scene, str) else scene
     clauses: list[dict[str, str]] = [{}]
     for word in caption.lower().split():
-        if word == "," or word in BREAKS:
+        claim = BREAK if word == "," else _claim(word)
+        if claim == BREAK:
             clauses.append({})
-            continue
-        claim = _claim(word)
-        if claim is None or _contradicts(clauses[-1], claim):
+        elif claim is None or _contradicts(clauses[-1], claim):
             return False
-        clauses[-1].update(claim)
+        else:
+            clauses[-1].update(claim)
     return _holds(_merged(clauses), scene)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from immunize.data.scenes.lexicon import COLORS, GROUNDS, SHAPES, SIZES
 
+MORE = (0.35, 0.85)  # P(one object), P(at most two)
 PLACES = tuple((row, column) for row in range(3) for column in range(3))
 
 
@@ -41,8 +43,9 @@ class Scene:
 
 
 def imagine(rng: np.random.Generator) -> Scene:
-    """A scene drawn uniformly: 1-3 objects, places without repetition."""
-    places = rng.permutation(len(PLACES))[: rng.integers(1, 4)]
+    """A scene drawn uniformly but for the number of objects, mostly one or two; no two at one place."""
+    count = 1 + bisect(MORE, rng.random())
+    places = rng.permutation(len(PLACES))[:count]
     return Scene(
         ground=_one(rng, GROUNDS),
         things=tuple(

@@ -1,0 +1,51 @@
+# Every target works as the first command after a clone: it makes .venv and installs what requirements.lock names.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+export HF_HUB_DISABLE_PROGRESS_BARS := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup repro test check smoke bench up down readme clean
+
+setup: .venv/installed  ## the environment
+
+.venv/installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, report
+	dvc repro
+
+test: setup  ## the whole test suite, offline
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+
+check: setup  ## format, lint, types, import contracts
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+smoke: setup  ## the whole graph with the tiny preset, in a temporary copy of this tree
+	python flows/smoke.py
+
+bench: setup  ## speed of the attacks beside the bare model's forward and backward passes
+	python benchmarks/attacks.py
+
+up: setup  ## Prefect, MLflow and the report, served on this machine
+	python flows/services.py up
+
+down: setup  ## stop what `up` started
+	python flows/services.py down
+
+readme: setup  ## the README's table from reports/scenes/metrics.json
+	python -m immunize.report.readme
+
+clean:  ## what can be made again; data, models and the DVC cache stay
+	rm -rf .cache .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,83 @@
+"""A linear model that can be worked out by hand, a batch of the world, and one of each attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
+from immunize.batch import Batch
+from immunize.data.loader import Pairs
+from immunize.threats import Ball, Edits
+
+
+class Linear(nn.Module):
+    """f(x) = W x, not normalized, so that the gradient is the same everywhere; g(t) from the number of its letters."""
+
+    def __init__(self, shape: tuple[int, ...] = (3, 4, 4), dimensions: int = 5) -> None:
+        nn.Module.__init__(self)
+        rng = Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(dimensions, torch.Size(shape).numel(), generator=rng))
+        self.words = torch.randn(50, dimensions, generator=rng)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return torch.tensor(1.0)
+
+    @property
+    def resolution(self) -> int:
+        return 4
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        return torch.tensor([[len(caption)] for caption in captions])
+
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        return self.words[tokens]
+
+    def encode_text(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
+        return (self.embed_tokens(tokens) if embedded is None else embedded)[:, 0]
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ self.weight.T
+
+
+@pytest.fixture
+def linear() -> Linear:
+    return Linear()
+
+
+@pytest.fixture
+def squares() -> Batch:
+    """Four 4 x 4 images well inside the box, one caption each."""
+    images = 0.3 + 0.4 * torch.rand(4, 3, 4, 4, generator=Generator().manual_seed(1))
+    ids = ("a", "b", "c", "d")
+    captions = ("x", "xx", "xxx", "xxxx")
+    return Batch(images=images, captions=captions, owner=torch.arange(4), image_ids=ids, caption_ids=ids)
+
+
+@pytest.fixture(scope="session")
+def batch(pairs: Pairs) -> Batch:
+    """Six scenes with their two captions each, of those that `trained` knows."""
+    return pairs.batch(torch.tensor([3, 1, 20, 41, 77, 95]))
+
+
+@pytest.fixture(scope="session")
+def cases(language_folder: str) -> dict[str, Attack]:
+    """Every kind of attack, under several threats."""
+    words = {"language": language_folder, "candidates": 6, "typos": 4}
+    linf, l2 = Ball("linf", 8 / 255), Ball("l2", 1.0)
+    return {
+        "noise": Noise(linf),
+        "noise l2": Noise(l2),
+        "pgd": PGD(linf, steps=3),
+        "pgd l2": PGD(l2, steps=3, decay=True, restarts=2, objective="consistency"),
+        "pgd scales": PGD(linf, steps=2, scales=(0.5, 1.5), random_start=False),
+        "bert": BertAttack(Edits(), **words, positions=2),
+        "bert gradient": BertAttack(Edits(words=2, same_meaning=False), **words, importance="gradient"),
+        "bert typos": BertAttack(Edits(words=2), typos=8, positions=3),
+        "sga": SGA(BertAttack(Edits(), **words), PGD(linf, steps=2, scales=(0.5,))),
+        "sga once": SGA(BertAttack(Edits(words=2), typos=4), PGD(l2, steps=2), again=False),
+    }

@@ -1,0 +1,162 @@
+"""BERT-Attack: the edit is the best of all that are allowed, at the right word, and never one that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from immunize.attacks import BertAttack
+from immunize.attacks.typos import typos
+from immunize.batch import Batch
+from immunize.data.scenes.truth import is_true
+from immunize.models import Clip, language
+from immunize.models.encode import encode_captions, encode_images
+from immunize.threats import Edits
+
+
+class Proposer:
+    """Proposals that name their position; sentences that are the nearer the fewer letters they differ by."""
+
+    def substitutes(self, captions: Sequence[str], k: int) -> list[Any]:
+        return [
+            tuple(tuple(f"place{i}{letter}" for letter in "abcdef"[:k]) for i, _ in enumerate(caption.split()))
+            for caption in captions
+        ]
+
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        angle = torch.tensor([0.3 if "a " in caption + " " or caption.endswith("a") else 0.0 for caption in captions])
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+@pytest.fixture
+def proposer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "load", lambda folder: Proposer())
+
+
+def attacked(attack: BertAttack, model: Clip, batch: Batch) -> tuple[str, ...]:
+    return attack(model, batch, Generator()).captions
+
+
+def value(model: Clip, batch: Batch, caption: int, text: str) -> float:
+    image = encode_images(model, batch.images)[batch.owner[caption]]
+    return -(image @ encode_captions(model, [text])[0]).item()
+
+
+@pytest.fixture
+def unknown(batch: Batch) -> Batch:
+    """The batch without its scenes: nothing is known to be untrue."""
+    return replace(batch, truth=())
+
+
+@pytest.mark.parametrize("words", [1, 2, 3])
+def test_a_candidate_comes_from_its_own_position(proposer: None, trained: Clip, unknown: Batch, words: int) -> None:
+    """The [CLS] off-by-one of the ports puts what was proposed for one word at the next (attacks.md 5.17)."""
+    attack = BertAttack(Edits(words=words), "fake", candidates=3, positions=2)
+    count = 0
+    for old, new in zip(unknown.captions, attacked(attack, trained, unknown), strict=True):
+        for i, (before, after) in enumerate(zip(old.split(), new.split(), strict=True)):
+            if before != after:
+                assert after.startswith(f"place{i}") and Edits().editable(before)
+                count += 1
+    assert len(unknown.captions) <= count <= words * len(unknown.captions)
+
+
+def allowed_edits(batch: Batch, caption: int, count: int, threat: Edits) -> list[str]:
+    """Every caption one typo away that the threat allows, by brute force."""
+    words = batch.captions[caption].split()
+    truth = batch.truth[int(batch.owner[caption])] if batch.truth else None
+    return [
+        " ".join((*words[:i], typo, *words[i + 1 :]))
+        for i, word in enumerate(words)
+        for typo in typos(word)[:count]
+        if threat.editable(word) and threat.allows(word, typo, truth)
+    ]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_best_edit_is_that_of_brute_force(trained: Clip, batch: Batch, unknown: Batch, known: bool) -> None:
+    """With all positions open, one word is chosen as by trying everything."""
+    some = batch if known else unknown
+    attack = BertAttack(Edits(words=1), typos=3, positions=100)
+    for caption, found in enumerate(attacked(attack, trained, some)):
+        edits = allowed_edits(some, caption, 3, attack.threat)
+        best = max([some.captions[caption], *edits], key=lambda text: value(trained, some, caption, text))
+        assert value(trained, some, caption, found) == pytest.approx(value(trained, some, caption, best), abs=1e-6)
+        assert found == some.captions[caption] or found in edits
+
+
+@pytest.mark.parametrize("importance", ["mask", "gradient"])
+def test_the_most_important_word_is_the_one_tried(
+    proposer: None, trained: Clip, unknown: Batch, importance: Any
+) -> None:
+    from immunize.attacks.importance import by_gradient, by_masking
+
+    attack = BertAttack(Edits(), "fake", candidates=3, importance=importance)
+    words = [tuple(caption.split()) for caption in unknown.captions]
+    image = encode_images(trained, unknown.images)[unknown.owner]
+    for c, (old, new) in enumerate(zip(words, attacked(attack, trained, unknown))):
+        at = [(c, i) for i, word in enumerate(old) if Edits().editable(word)]
+        masking = importance == "mask"
+        scores = by_masking(trained, image, words, at, "[UNK]") if masking else by_gradient(trained, image, words, at)
+        changed = [i for i, (a, b) in enumerate(zip(old, new.split())) if a != b]
+        assert changed in ([], [at[int(scores.argmax())][1]])
+
+
+def test_more_words_and_more_candidates_are_never_weaker(trained: Clip, batch: Batch) -> None:
+    found = {}
+    for words, count in ((1, 2), (1, 6), (2, 6), (3, 6)):
+        after = attacked(BertAttack(Edits(words=words), typos=count, positions=100), trained, batch)
+        found[words, count] = torch.tensor([value(trained, batch, c, text) for c, text in enumerate(after)])
+    pairs = [((1, 2), (1, 6)), ((1, 6), (2, 6)), ((2, 6), (3, 6))]
+    assert all((found[more] >= found[less] - 1e-6).all() for less, more in pairs)
+    assert (found[2, 6] > found[1, 6] + 1e-4).any()
+
+
+def test_no_word_is_edited_twice_and_no_stop_word_ever(proposer: None, trained: Clip, unknown: Batch) -> None:
+    """With a larger budget than there are words; a rejected candidate leaves nothing behind (attacks.md 5.17)."""
+    attack = BertAttack(Edits(words=50), "fake", candidates=2, positions=50)
+    for old, new in zip(unknown.captions, attacked(attack, trained, unknown), strict=True):
+        for i, (before, after) in enumerate(zip(old.split(), new.split(), strict=True)):
+            assert after in (before, f"place{i}a", f"place{i}b")
+            assert after == before or Edits().editable(before)
+
+
+def test_untrue_edits_are_refused_where_the_scene_is_known(
+    trained: Clip, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every proposal is a word that makes most captions false; what comes out is true all the same."""
+
+    class Liar(Proposer):
+        def substitutes(self, captions: Sequence[str], k: int) -> list[Any]:
+            lies = ("red", "blue", "square", "ring", "large", "small", "top", "left", "striped", "three")
+            return [tuple(lies for _ in caption.split()) for caption in captions]
+
+    monkeypatch.setattr(language, "load", lambda folder: Liar())
+    attack = BertAttack(Edits(words=2), "fake", positions=100)
+    after = attacked(attack, trained, batch)
+    assert all(is_true(text, batch.truth[o] or "") for text, o in zip(after, batch.owner.tolist(), strict=True))
+    lying = attacked(replace(attack, threat=Edits(words=2, same_meaning=False)), trained, batch)
+    assert not all(is_true(text, batch.truth[o] or "") for text, o in zip(lying, batch.owner.tolist(), strict=True))
+
+
+def test_sentences_that_differ_too_much_are_refused(proposer: None, trained: Clip, unknown: Batch) -> None:
+    """The fake embedding turns by 0.3 where a word ends in `a`: cosine 0.955."""
+    plain = replace(unknown, captions=tuple("green dogs run" for _ in unknown.captions))
+    attack = BertAttack(Edits(similarity=0.9), "fake", candidates=1, positions=3)
+    assert attacked(attack, trained, plain) != plain.captions
+    assert attacked(replace(attack, threat=Edits(similarity=0.99)), trained, plain) == plain.captions
+
+
+def test_a_caption_that_cannot_be_edited_stays_as_it_is(proposer: None, trained: Clip, unknown: Batch) -> None:
+    odd = ("of the and", "", "  a   the ", "42 , --", *unknown.captions[4:])
+    after = attacked(BertAttack(Edits(words=2), "fake", candidates=2), trained, replace(unknown, captions=odd))
+    assert after[:4] == odd[:4] and after[4:] != odd[4:]
+
+
+def test_without_a_language_model_and_typos_nothing_happens(trained: Clip, batch: Batch) -> None:
+    assert attacked(BertAttack(Edits(words=3)), trained, batch) == batch.captions

@@ -1,0 +1,59 @@
+"""Which pairs a step sees: every image once an epoch, captions uniformly, nothing but (seed, step) matters."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from immunize.data.loader import Pairs
+from immunize.defense.sampling import generator, pairs_of_step
+
+
+def test_each_image_once_an_epoch_in_another_order(pairs: Pairs) -> None:
+    epochs = [
+        [i for step in range(e * 4, e * 4 + 4) for i in pairs_of_step(pairs, step, 24, 0).image_ids] for e in (0, 1)
+    ]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(pairs.image_ids)
+    assert epochs[0] != epochs[1] and epochs[0] != list(pairs.image_ids)
+
+
+def test_the_last_partial_batch_is_dropped(pairs: Pairs) -> None:
+    seen = Counter(i for step in range(2) for i in pairs_of_step(pairs, step, 40, 0).image_ids)
+    assert len(seen) == 80 and set(seen.values()) == {1}
+    assert pairs_of_step(pairs, 2, 40, 0).image_ids != pairs_of_step(pairs, 0, 40, 0).image_ids
+
+
+def test_each_image_comes_with_one_of_its_own_captions(pairs: Pairs) -> None:
+    batch = pairs_of_step(pairs, 5, 32, 0)
+    assert batch.owner.tolist() == list(range(32)) and len(batch.captions) == 32
+    for image_id, caption_id, caption in zip(batch.image_ids, batch.caption_ids, batch.captions, strict=True):
+        at = pairs.caption_ids.index(caption_id)
+        assert pairs.captions[at] == caption and pairs.image_ids[pairs.owner[at]] == image_id
+
+
+def test_captions_are_drawn_uniformly(pairs: Pairs) -> None:
+    drawn = Counter(i for step in range(60) for i in pairs_of_step(pairs, step, 96, 0).caption_ids)
+    counts = torch.tensor([drawn[caption_id] for caption_id in pairs.caption_ids]).float()
+    assert counts.sum() == 60 * 96 and counts.min() >= 12 and counts.max() <= 48  # 30 expected, six deviations allowed
+
+
+def test_seed_and_step_decide_alone(pairs: Pairs) -> None:
+    one = pairs_of_step(pairs, 3, 16, 1)
+    torch.manual_seed(4)
+    again = pairs_of_step(pairs, 3, 16, 1)
+    assert one.caption_ids == again.caption_ids and torch.equal(one.images, again.images)
+    assert pairs_of_step(pairs, 3, 16, 2).image_ids != one.image_ids
+
+
+def test_too_few_images_for_one_batch_is_an_error(pairs: Pairs) -> None:
+    with pytest.raises(ValueError, match="a batch of 97 needs at least as many training images; there are 96"):
+        pairs_of_step(pairs, 0, 97, 0)
+
+
+def test_streams_differ_in_every_number() -> None:
+    numbers = [(s, p, t) for s in range(4) for p in range(4) for t in range(4)]
+    draws = {tuple(torch.rand(2, generator=generator(*n)).tolist()) for n in numbers}
+    assert len(draws) == 64
+    assert torch.equal(torch.rand(3, generator=generator(1, 2)), torch.rand(3, generator=generator(1, 2)))

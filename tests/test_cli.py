@@ -1,0 +1,214 @@
+"""The command line on a model and pairs made on the fly: what it writes, and that bad input gets one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from click.testing import Result as Outcome
+from PIL import Image
+from typer.testing import CliRunner
+
+from immunize import models
+from immunize.cli import app
+from immunize.data.collect import collect
+from immunize.data.scenes import Scenes
+from immunize.evaluation import results
+from immunize.models import language
+from immunize.models.initial import Small
+from immunize.models.pixels import Normalization
+from immunize.pipeline.doctor import Check
+from immunize.pipeline.plan import Step
+
+Cli = Callable[..., Outcome]
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `pairs` (six test scenes), `model`, and `language`."""
+    root = tmp_path_factory.mktemp("world")
+    scenes = Scenes(counts={"test": 6}, size=SIZE, captions=2)
+    collect(scenes, root / "pairs", size=SIZE, max_characters=300, max_rejected=0.0)
+    captions = [caption for record in scenes.records() for caption in map(str, record.captions)]
+    vision = {"timm_model_name": "resnet10t", "timm_pool": "avg", "timm_proj": "linear", "image_size": SIZE}
+    initial = Small(
+        vision=vision,
+        text={"width": 32, "heads": 2, "layers": 1},
+        normalization=Normalization(size=SIZE),
+        embed_dim=16,
+        trunk={"channels": [8, 8, 16, 16]},
+    )
+    models.save(initial.make(captions, 0), root / "model")
+    with torch.random.fork_rng():
+        language.fresh(captions, vocabulary=300, width=32, layers=1, length=32).save(root / "language")
+    return root
+
+
+@pytest.fixture
+def cli(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """cli("attack", ...): run in an empty folder that has `world` beside it; --model and --pairs are filled in."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str, *arguments: str) -> Outcome:
+        given = {"--model": str(world / "model"), "--pairs": str(world / "pairs"), "--out": "out"}
+        if command in ("attack", "evaluate"):
+            arguments += tuple(word for name, value in given.items() if name not in arguments for word in (name, value))
+        return CliRunner().invoke(app, [command, *arguments])
+
+    return run
+
+
+def complaint(outcome: Outcome) -> str:
+    """The one line of a refusal."""
+    assert outcome.exit_code == 2, outcome.output
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("immunize: ")
+    return line
+
+
+def imagefolder(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (len(names), 6, 8, 3), dtype=np.uint8)
+    for name, pixels in zip(names, noise):
+        Image.fromarray(pixels).resize((48, 40)).save(folder / name)
+    lines = [json.dumps({"file_name": name, "captions": [f"a red {name[0]} thing"]}) for name in names]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_attack_keeps_the_pairs_the_record_and_a_picture(cli: Cli) -> None:
+    outcome = cli("attack", "--attack", "sga", "--eps", "8/255", "--steps", "2", "--limit", "4", "--seed", "5")
+    assert outcome.exit_code == 0, outcome.output
+    assert "| clean |" in outcome.stdout and "| sga |" in outcome.stdout and "4 images, 8 captions" in outcome.stdout
+    record = results.read(Path("out/record.json"))
+    assert record.attack == "sga" and record.seed == 5 and record.config["image"]["threat"]["eps"] == 8 / 255
+    assert 0 < max(record.linf) <= 8.5 / 255 and set(record.changed_words) <= {0, 1} and any(record.changed_words)
+    assert record.model_hash == models.digest(Path(record.defense))
+    images, captions = pq.read_table("out/images.parquet"), pq.read_table("out/captions.parquet")
+    assert images["image_id"].to_pylist() == record.image_ids
+    changed = [old != new for old, new in zip(captions["original"].to_pylist(), captions["caption"].to_pylist())]
+    assert changed == [count > 0 for count in record.changed_words]
+    with Image.open("out/contact_sheet.png") as sheet:
+        assert sheet.mode == "RGB" and sheet.getpixel((sheet.width - 1, sheet.height - 1)) == (255, 255, 255)
+        assert np.asarray(sheet).std() > 20
+
+
+def test_equal_seeds_give_equal_files(cli: Cli) -> None:
+    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert cli("attack", "--attack", "noise", "--limit", "3", "--out", out, "--seed", seed).exit_code == 0
+    images = [Path(out, "images.parquet").read_bytes() for out in "abc"]
+    assert images[0] == images[1] != images[2]
+
+
+def test_a_language_model_takes_the_place_of_typos(cli: Cli, world: Path) -> None:
+    outcome = cli("attack", "--attack", "bert_attack", "--language", str(world / "language"), "--words", "2")
+    assert outcome.exit_code == 0, outcome.output
+    record = results.read(Path("out/record.json"))
+    assert record.config["language"] and record.config["typos"] == 0 and record.config["threat"]["words"] == 2
+    known = set((world / "language" / "tokenizer.json").read_text().split('"'))
+    rows = pq.read_table("out/captions.parquet").to_pylist()
+    new = [b for row in rows for a, b in zip(row["original"].split(), row["caption"].split()) if a != b]
+    assert new and set(new) <= known
+
+
+@pytest.mark.parametrize("inside", ["", "validation"])
+def test_an_imagefolder_is_collected_and_its_losses_are_told(cli: Cli, tmp_path: Path, inside: str) -> None:
+    folder = imagefolder(tmp_path / "photos" / inside, ["a.png", "b.png", "c.png"])
+    (folder / "b.png").write_bytes(b"no image")
+    outcome = cli("attack", "--attack", "pgd", "--steps", "1", "--pairs", "photos", "--split", inside or "test")
+    assert outcome.exit_code == 0, outcome.output
+    assert "2 images" in outcome.stdout and "1 not_an_image" in outcome.stderr
+    assert pq.read_table("out/collect/rejected.parquet")["image_id"].to_pylist() == ["b"]
+    assert pq.read_table("out/images.parquet")["image_id"].to_pylist() == ["a", "c"]
+
+
+def test_evaluate_prints_what_it_writes(cli: Cli) -> None:
+    Path("mine.yaml").write_text("floor: {kind: noise, threat: {norm: linf, eps: 4/255}}\n")
+    Path("preset.yaml").write_text(
+        "evaluate: {attacks: {clean: null, text: {kind: bert_attack, threat: {}, typos: 2}}}"
+    )
+    for file, name in (("mine.yaml", "floor"), ("preset.yaml", "text")):
+        outcome = cli("evaluate", "--attacks", file, "--out", name)
+        assert outcome.exit_code == 0, outcome.output
+        (cells,) = json.loads(Path(name, "metrics.json").read_text()).values()
+        assert sorted(cells) == sorted(("clean", name)) and "tr_asr" in cells[name] and "tr_asr" not in cells["clean"]
+        (row,) = (line for line in outcome.stdout.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {cells[name]['tr_r1']:.1f} (" in row and f"| {cells[name]['ir_r1']:.1f} (" in row
+        assert results.read(Path(name, f"{name}.json")).attack == name
+
+
+def test_evaluate_without_a_file_runs_image_text_and_joint(cli: Cli) -> None:
+    outcome = cli("evaluate", "--limit", "2")
+    assert outcome.exit_code == 0, outcome.output
+    assert {path.stem for path in Path("out").glob("*.json")} == {"clean", "image", "text", "joint", "metrics"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--attack", "fgsm"], "no attack 'fgsm'; there are noise, pgd, bert_attack, sga"),
+        (["--eps", "two"], "--eps 'two' is no number; write 2/255 or 0.01"),
+        (["--eps", "1/0"], "--eps '1/0' is no number"),
+        (["--eps", "8"], "--eps 8 is outside [0, 1]"),
+        (["--eps", "-1/255"], "--eps -1/255 is outside [0, 1]"),
+        (["--language", "no/such/folder"], "'no/such/folder' is no masked language model, in a folder or on the hub"),
+        (["--model", "nowhere"], "nowhere holds no model.json"),
+        (["--model", "open_clip:ViT-X-1/openai"], "open_clip has no architecture 'ViT-X-1'"),
+        (["--pairs", "nowhere"], "nowhere has no pairs.parquet, metadata.jsonl or test/metadata.jsonl"),
+        (["--split", "dev"], "no image of split 'dev'"),
+    ],
+)
+def test_bad_input_gets_one_line(cli: Cli, arguments: list[str], says: str) -> None:
+    assert says in complaint(cli("attack", *arguments))
+
+
+def test_a_broken_model_or_attacks_file_gets_one_line(cli: Cli, world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "model", tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "SafetensorError" in complaint(cli("attack", "--model", "cut"))
+    assert "No such file" in complaint(cli("evaluate", "--attacks", "none.yaml"))
+    for text, says in (("a: {kind: x}", "'x'"), ("a: [", "ParserError"), ("", "valid dictionary"),
+                       ("a: {kind: pgd, threat: {norm: linf, eps: 1}, stepz: 3}", "stepz")):  # fmt: skip
+        Path("bad.yaml").write_text(text)
+        assert says in complaint(cli("evaluate", "--attacks", "bad.yaml"))
+
+
+def test_gate_passes_its_verdict_on(cli: Cli, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    Path("params.yaml").write_text("preset: toy\n")
+    assert "gates.yaml" in complaint(cli("gate", "HEAD"))
+    Path("gates.yaml").write_text("toy: {mat.joint.tr_r1: {better: higher, max_drop: 1, floor: 9}}\n")
+    Path("reports/toy").mkdir(parents=True)
+    for value, code in ((12.0, 0), (3.0, 1)):
+        Path("reports/toy/metrics.json").write_text(json.dumps({"mat": {"joint": {"tr_r1": value}}}))
+        assert cli("gate", "HEAD", "--allow-no-base").exit_code == code
+        assert cli("gate", "HEAD").exit_code == 2
+
+
+def test_plan_and_doctor_show_their_tables(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "dvc.yaml" in complaint(cli("plan"))
+    monkeypatch.setattr("immunize.pipeline.plan.plan", lambda targets: (Step("report", "yes", ("modified a.py",)),))
+    assert "| report | yes | modified a.py |" in cli("plan", "report").stdout
+    for status, code in (("ok", 0), ("problem", 1)):
+        monkeypatch.setattr("immunize.pipeline.doctor.doctor", lambda s=status: (Check("disk", s, "5 GiB free"),))
+        outcome = cli("doctor")
+        assert outcome.exit_code == code and f"| disk | {status} | 5 GiB free |" in outcome.stdout
+
+
+def test_help_and_the_light_commands_load_nothing_heavy() -> None:
+    look = "import sys, immunize.cli, immunize.pipeline.gate, immunize.pipeline.plan, immunize.pipeline.doctor;"
+    heavy = "{'torch', 'dvc', 'transformers', 'pandas', 'pyarrow', 'mlflow', 'prefect'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", f"{look} print({heavy})"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    shown = subprocess.run([sys.executable, "-m", "immunize.cli", "--help"], capture_output=True, text=True, check=True)
+    assert all(command in shown.stdout for command in ("attack", "evaluate", "gate", "plan", "doctor"))
