@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,10 @@ class Linear(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         return torch.tensor(1.0)
+
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device
 
     @property
     def resolution(self) -> int:
@@ -67,7 +72,7 @@ def batch(pairs: Pairs) -> Batch:
 @pytest.fixture(scope="session")
 def cases(language_folder: str) -> dict[str, Attack]:
     """Every kind of attack, under several threats."""
-    words = {"language": language_folder, "candidates": 6, "typos": 4}
+    words: dict[str, Any] = {"language": language_folder, "candidates": 6, "typos": 4}
     linf, l2 = Ball("linf", 8 / 255), Ball("l2", 1.0)
     return {
         "noise": Noise(linf),

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Generator, Tensor
 
 from immunize import defense, models
 from immunize.attacks import PGD, SGA, BertAttack
+from immunize.batch import Batch
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, checkpoint, run, train
 from immunize.models import Clip
@@ -44,7 +46,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4])
+@pytest.mark.parametrize("stop", [1, 4])
 def test_stopped_and_resumed_is_undisturbed(stop: int, small: Small, pairs: Pairs, tmp_path: Path) -> None:
     """`stop` records in: the generator is dropped as an exception would, between two checkpoints or on one."""
     whole, parts = small.make(pairs.captions, 0), small.make(pairs.captions, 0)
@@ -75,7 +77,8 @@ def test_killed_without_warning_and_run_again(
     )  # fmt: skip
     try:
         while not list(Path(".cache").glob("train/*/state.pt")):
-            assert child.poll() is None and time.sleep(0.005) is None
+            assert child.poll() is None
+            time.sleep(0.005)
     finally:
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL, "the child had finished before it was killed: give it more steps"
@@ -84,7 +87,12 @@ def test_killed_without_warning_and_run_again(
     done = torch.load(left, weights_only=True)["step"]
     steps: list[int] = []
     honest = Method.loss
-    monkeypatch.setattr(Method, "loss", lambda *given: steps.append(1) or honest(*given))
+
+    def counted(self: Method, model: Clip, batch: Batch, rng: Generator) -> Tensor:
+        steps.append(1)
+        return honest(self, model, batch, rng)
+
+    monkeypatch.setattr(Method, "loss", counted)
     run("mat", models.load("first"), pairs, METHOD, TRAINING, tmp_path / "out")
     assert files(tmp_path / "out") == files(tmp_path / "undisturbed")
     assert 0 < done < 12 and len(steps) == 12 - done  # it did go on, and did not start again

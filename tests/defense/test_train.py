@@ -95,4 +95,9 @@ def test_without_a_checkpoint_it_says_so(
     honest = Method.loss
     monkeypatch.setattr(Method, "loss", lambda *given: honest(*given) * float("inf"))
     with pytest.raises(Diverged, match=r"not finite at step 1: .*No checkpoint had been written"):
-        list(train(fresh_model, pairs, Method(clean=1.0), Training(steps=4, batch=8, log=3), tmp_path))
+        list(train(fresh_model, pairs, Method(clean=1.0), Training(steps=4, batch=8, log=3, checkpoint=3), tmp_path))
+
+
+def test_a_checkpoint_between_two_records_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of log"):
+        Training(steps=10, log=4, checkpoint=6)

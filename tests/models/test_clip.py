@@ -82,9 +82,9 @@ def test_frozen_statistics_stay_as_they_are() -> None:
         model = build(architecture, open_clip.SimpleTokenizer()).train()
         norms = [m for m in model.net.visual.modules() if isinstance(m, nn.BatchNorm2d)]
         assert norms and all(norm.training is not frozen for norm in norms) and model.net.visual.training
-        before = norms[0].running_mean.clone()
+        before = norms[0].get_buffer("running_mean").clone()
         model.encode_image(torch.rand(4, 3, 32, 32))
-        assert torch.equal(norms[0].running_mean, before) is frozen
+        assert torch.equal(norms[0].get_buffer("running_mean"), before) is frozen
 
 
 def test_a_text_tower_of_another_kind_works_but_takes_no_vectors() -> None:

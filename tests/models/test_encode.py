@@ -39,7 +39,12 @@ def test_a_caption_with_the_padding_id_inside_keeps_its_end() -> None:
 def test_a_repeated_caption_is_encoded_once(trained: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     tokenizer = trained.tokenizer
-    monkeypatch.setattr(trained, "tokenizer", lambda captions: seen.append(len(captions)) or tokenizer(captions))
+
+    def counted(captions: Sequence[str]) -> Tensor:
+        seen.append(len(captions))
+        return tokenizer(captions)
+
+    monkeypatch.setattr(trained, "tokenizer", counted)
     encode_captions(trained, CAPTIONS * 5)
     assert seen == [3]
 

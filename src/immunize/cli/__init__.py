@@ -73,7 +73,7 @@ def attack_pairs(  # noqa: PLR0913 - a person names each option
 
 
 @app.command()
-def evaluate(  # noqa: PLR0913 - a person names each option
+def evaluate(
     model: Model,
     pairs: Folder,
     out: Out,

@@ -18,9 +18,14 @@ SCRATCH = Path(".cache/train")
 __all__ = ["Diverged", "Method", "Training", "run", "train"]
 
 
-def run(name: str, model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path) -> None:
-    """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes."""
-    settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model)]
+def run(
+    name: str, model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path, inputs: str = ""
+) -> None:
+    """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes.
+
+    `inputs`: a hash of what else the run reads, such as the language model of its inner attack.
+    """
+    settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
     scratch = checkpoint.place(SCRATCH, *settings)
     records = list(watch(train(model, pairs, method, training, scratch), training.steps, name))
     save(model, folder)

@@ -30,6 +30,14 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def contents(folder: Path) -> str:
+    """sha256 of every file below a folder: what a run reads besides its data and its first weights."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def save(
     folder: Path, step: int, model: nn.Module, optimizer: Optimizer, records: list[dict[str, int | float]]
 ) -> None:

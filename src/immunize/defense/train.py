@@ -35,6 +35,10 @@ class Training:
     checkpoint: Annotated[int, Field(ge=1)] = 50
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.checkpoint % self.log:
+            raise ValueError(f"checkpoint: must be a multiple of log ({self.log}), so that records survive a kill")
+
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         if step < self.warmup:
@@ -54,6 +58,10 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
     finite; `folder` then still holds the last good state.
     """
     parameters = method.trained(model)
+    for parameter in model.parameters():  # what does not learn costs no backward pass
+        parameter.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
     done, records = checkpoint.resume(folder, model, optimizer)
     yield from records
@@ -65,9 +73,9 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
             records.append(_record(step + 1, losses, training, folder))
             losses = []
             yield records[-1]
-        if (step + 1) % training.checkpoint == 0 and not last and not losses:
+        if (step + 1) % training.checkpoint == 0 and not last:
             checkpoint.save(folder, step + 1, model, optimizer, records)
-    model.eval()
+    model.eval().requires_grad_(True)
 
 
 def _step(

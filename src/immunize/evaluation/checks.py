@@ -51,10 +51,10 @@ def _of_outcome(model: DualEncoder, attacked: Attacked) -> Iterator[Flag]:
     before, after = score(model, attacked.clean)[0], score(model, attacked.pairs)[0]
     rise = max(recall(after.image, 1) - recall(before.image, 1), recall(after.caption, 1) - recall(before.caption, 1))
     yield Flag("not_above_clean", rise <= 0, rise, 0.0, "recall under attack does not exceed clean recall (points)")
-    pgd, words = _image_part(attacked.attack), _words(attacked.attack)
+    ball, words = _ball(attacked.attack), _words(attacked.attack)
     moved = (attacked.pairs.images.int() - attacked.clean.images.int()).abs().max().item() / 255
-    limit = HALF_A_LEVEL + (0.0 if pgd is None or pgd.threat.norm != "linf" else pgd.threat.eps)
-    if pgd is None or pgd.threat.norm == "linf":
+    limit = HALF_A_LEVEL + (0.0 if ball is None else ball.eps)
+    if ball is None or ball.norm == "linf":
         yield Flag("inside_ball", moved <= limit + 1e-9, moved, limit, "no pixel moved further than epsilon")
     pairs = zip(attacked.clean.captions, attacked.pairs.captions)
     edits = float(max(sum(a != b for a, b in zip(old.split(), new.split())) for old, new in pairs))
@@ -121,6 +121,11 @@ def _distance(model: DualEncoder, batch: Batch) -> Float[Tensor, " b"]:
 
 def _image_part(attack: Attack | None) -> PGD | None:
     return attack.image if isinstance(attack, SGA) else attack if isinstance(attack, PGD) else None
+
+
+def _ball(attack: Attack | None) -> Ball | None:
+    part = attack.image if isinstance(attack, SGA) else attack
+    return part.threat if isinstance(part, PGD | Noise) else None
 
 
 def _words(attack: Attack | None) -> int:

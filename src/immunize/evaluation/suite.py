@@ -43,9 +43,10 @@ class Attacked:
 def evaluate(
     model: DualEncoder, attacks: Mapping[str, Attack | None], pairs: Pairs, *, seed: int = 0, block: int = 100
 ) -> Iterator[Attacked]:
-    """Each attack on all pairs, `block` images at a time; None is the clean data. The block changes no result.
+    """Each attack on all pairs, `block` images at a time; None is the clean data.
 
-    Every attack starts from the clean pairs and the same seed, and sees each image with all its captions.
+    Every attack starts from the clean pairs and the same seed, and sees each image with all its captions. The block
+    changes no result, but where an objective has negatives (`infonce`) these are the captions of the block.
     """
     for name, attack in attacks.items():
         start = time.perf_counter()

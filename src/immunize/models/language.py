@@ -11,13 +11,13 @@ from jaxtyping import Float
 from tokenizers import BertWordPieceTokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import (
+from transformers import (  # type: ignore[attr-defined]
     AutoModelForMaskedLM,
     AutoTokenizer,
     BatchEncoding,
     BertConfig,
     BertForMaskedLM,
-    BertTokenizerFast,  # type: ignore[attr-defined]
+    BertTokenizerFast,
 )
 
 from immunize.models.device import best

@@ -9,6 +9,7 @@ from immunize import models
 from immunize.config import ConfigurationError, frozen, load, preset
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, run
+from immunize.defense.checkpoint import contents
 
 
 @frozen
@@ -29,8 +30,8 @@ def main(defense: str) -> None:
     folder = Path("models") / preset()
     pairs = Pairs.read(Path("data") / preset() / "collect", "train")
     model = models.load(folder / "pretrain")
-    recipe = recipes[defense]
-    run(defense, model, pairs, recipe.method, recipe.training, folder / "immunize" / defense)
+    recipe, language = recipes[defense], contents(folder / "language")
+    run(defense, model, pairs, recipe.method, recipe.training, folder / "immunize" / defense, language)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Ball:
         return gradient.sign() if self.norm == "linf" else gradient / _length(gradient)
 
     def sample(self, clean: Image, keys: Int[Tensor, " b"], seed: int) -> Image:
-        """A random start: uniform in the l_inf ball (two-sided), uniform in radius and direction for l_2."""
+        """A random start: uniform in the l_inf ball (two-sided), a random direction and radius for l_2."""
         noise = uniform(seed, keys, clean[0].numel() + 1).to(clean.device)
         direction = (noise[:, 1:] * 2 - 1).view(clean.shape)
         if self.norm == "l2":

@@ -39,6 +39,7 @@ LONE = Scene("plain", (Thing("star", "white", "large", 1, 1),))
         ("a red frobnicator", False),  # not readable
         ("a red ball beside a blue box", True),
         ("a red ball besdie a blue box", True),  # a misspelt joint still joins
+        ("a red ball , a blue box", True),
         ("a red ball near a blue box", False),  # without a joint it would be one object, red and blue
         ("a red ball at the top", True),  # a direction that no word names is not claimed
         ("a ball at the top left and a box", True),

@@ -115,7 +115,7 @@ def _among(name: str, table: str, column: str, values: Sequence[Any], says: str,
     return Expectation(name, table, column, "ExpectColumnValuesToBeInSet", says, arguments)
 
 
-def _between(  # noqa: PLR0913 - a row of the table above
+def _between(
     name: str, table: str, column: str, low: int | float, high: int | float | None, says: str, mostly: float = 1.0
 ) -> Expectation:
     arguments = {"min_value": low, "max_value": high, "mostly": mostly}

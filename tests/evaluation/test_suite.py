@@ -1,0 +1,96 @@
+"""Outcomes of attacks: 8-bit images, ranks against plain loops, blocks that change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
+from immunize.batch import Batch
+from immunize.config import parse
+from immunize.data.loader import Pairs
+from immunize.evaluation import Attacked, Subject, evaluate, result
+from immunize.evaluation.suite import first, quantized, score
+from immunize.models import Clip
+from immunize.threats import Ball
+
+SUBJECT = Subject(preset="tiny", defense="pretrain", model_hash="m")
+NOISE = Noise(Ball("linf", 8 / 255))
+
+
+def test_scores_against_a_loop(trained: Clip, some: Pairs) -> None:
+    """Every caption and every image encoded by itself, every pair compared by itself."""
+    found, cosine = score(trained, some)
+    with torch.no_grad():
+        image = torch.cat([trained.encode_image(x[None] / 255) for x in some.images])
+        text = torch.cat([trained.encode_text(trained.tokenize([c])) for c in some.captions])
+    table, owner = (image @ text.T).tolist(), some.owner.tolist()
+    for c, o in enumerate(owner):
+        assert cosine[c].item() == pytest.approx(table[o][c], abs=1e-5)
+        assert found.caption[c] == sum(table[i][c] >= table[o][c] for i in range(16) if i != o)
+    for i in range(16):
+        best = max(table[i][c] for c, o in enumerate(owner) if o == i)
+        assert found.image[i] == sum(table[i][c] >= best for c, o in enumerate(owner) if o != i)
+
+
+def test_images_are_rounded_not_cut() -> None:
+    levels = torch.tensor([0.0, 0.49, 0.51, 254.6, 255.0]).view(1, 1, 1, 5).expand(1, 3, 1, 5) / 255
+    assert quantized(levels)[0, 0, 0].tolist() == [0, 0, 1, 255, 255]
+
+
+def test_every_attack_starts_from_the_clean_pairs_and_the_same_seed(trained: Clip, some: Pairs) -> None:
+    attacks = {"clean": None, "one": NOISE, "two": NOISE}
+    clean, one, two = evaluate(trained, attacks, some, seed=3)
+    assert (clean.name, one.name, two.name) == ("clean", "one", "two") and clean.pairs is some
+    assert torch.equal(one.pairs.images, two.pairs.images) and not torch.equal(one.pairs.images, some.images)
+    (other,) = evaluate(trained, {"one": NOISE}, some, seed=4)
+    assert not torch.equal(other.pairs.images, one.pairs.images)
+
+
+def test_the_block_changes_no_result(trained: Clip, some: Pairs, typing: BertAttack, pgd: PGD) -> None:
+    """Noise and words to the bit; steps along a gradient's sign in the outcome."""
+    attacks: dict[str, Attack | None] = {"noise": NOISE, "text": typing, "image": pgd}
+    for whole, parts in zip(evaluate(trained, attacks, some), evaluate(trained, attacks, some, block=5), strict=True):
+        assert whole.pairs.captions == parts.pairs.captions and whole.pairs.owner is some.owner
+        if whole.name != "image":
+            assert torch.equal(whole.pairs.images, parts.pairs.images)
+        assert torch.allclose(score(trained, whole.pairs)[1], score(trained, parts.pairs)[1], atol=5e-3)
+
+
+def test_the_record_says_what_happened_to_each(trained: Clip, some: Pairs, joint: SGA) -> None:
+    (attacked,) = evaluate(trained, {"joint": joint}, some, seed=7)
+    found = result(trained, attacked, SUBJECT, 7, [])
+    ranks, cosine = score(trained, attacked.pairs)
+    assert (found.preset, found.defense, found.attack, found.seed) == ("tiny", "pretrain", "joint", 7)
+    assert (found.model_hash, found.data_hash) == ("m", some.hash())
+    assert (found.image_ids, found.caption_ids) == (list(some.image_ids), list(some.caption_ids))
+    assert (found.image_rank, found.caption_rank) == (ranks.image.tolist(), ranks.caption.tolist())
+    assert found.similarity == pytest.approx(cosine.tolist(), abs=1e-6)
+    assert 0 < max(found.linf) <= 8 / 255 + 1e-6 and 1 <= max(found.changed_words) <= 2
+    pairs = zip(some.captions, attacked.pairs.captions, strict=True)
+    assert found.changed_words == [sum(a != b for a, b in zip(x.split(), y.split(), strict=True)) for x, y in pairs]
+    assert found.counts == {"captions_unchanged": found.changed_words.count(0), "images_unchanged": 0}
+    assert parse(found.config, SGA, "here") == joint
+
+
+def test_clean_data_is_a_result_too(trained: Clip, some: Pairs) -> None:
+    (clean,) = evaluate(trained, {"clean": None}, some)
+    found = result(trained, clean, SUBJECT, 0, [])
+    assert found.config == {} and set(found.linf) == {0.0} and set(found.changed_words) == {0}
+    assert found.counts == {"captions_unchanged": 32, "images_unchanged": 16}
+
+
+def test_a_caption_that_lost_a_word_is_no_edit(trained: Clip, some: Pairs) -> None:
+    shorter = replace(some, captions=("short", *some.captions[1:]))
+    attacked = Attacked(pairs=shorter, clean=some, name="odd", attack=None, seconds=0.0)
+    with pytest.raises(ValueError, match="shorter"):
+        result(trained, attacked, SUBJECT, 0, [])
+
+
+def test_the_first_images_keep_their_captions(some: Pairs) -> None:
+    batch: Batch = first(some.batch(torch.tensor([4, 2, 9])), 2)
+    expected = some.batch(torch.tensor([4, 2]))
+    assert batch.captions == expected.captions and batch.image_ids == expected.image_ids
+    assert torch.equal(batch.images, expected.images) and batch.truth == expected.truth
