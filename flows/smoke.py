@@ -6,6 +6,7 @@ python flows/smoke.py [PRESET]
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,8 +38,10 @@ def main(preset: str = "smoke") -> None:
         print(f"again: {time.monotonic() - start:.1f} s")
         if "Data and pipelines are up to date" not in again:
             sys.exit("the second `dvc repro` ran a stage: some dependency is written by the pipeline itself")
-        metrics = copy / "reports" / preset / "metrics.json"
-        print(metrics.read_text()[:400])
+        shown = ROOT / ".cache" / "smoke"
+        shutil.rmtree(shown, ignore_errors=True)
+        shutil.copytree(copy / "reports" / preset, shown)
+        print(f"report: {shown / 'report.html'}")
 
 
 def _reproduce(root: Path) -> str:

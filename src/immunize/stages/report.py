@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from immunize.config import load, preset
 from immunize.report import Settings as Params
 from immunize.report import write
+from immunize.report.tables import markdown
 
 
 def main() -> None:
     write(preset(), settings=load("report", Params))
-    print(f"reports/{preset()}/report.html")
+    reports = Path("reports") / preset()
+    print(markdown(json.loads((reports / "metrics.json").read_text())))
+    print(reports / "report.html")
 
 
 if __name__ == "__main__":
