@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from immunize.attacks.typos import KEYBOARD, typos
+from immunize.attacks.typos import KEYBOARD, some_typos, typos
 from immunize.data.scenes.lexicon import one_typo
 
 
@@ -28,3 +28,11 @@ def test_a_prefix_holds_some_of_each_kind() -> None:
 def test_short_words_have_none() -> None:
     assert typos("at") == typos("") == ()
     assert len(set(KEYBOARD)) == 26 and all(key != neighbor for key, neighbor in KEYBOARD.items())
+
+
+@pytest.mark.parametrize("start", [0, 3, 1000])
+def test_some_typos_are_a_window_of_the_ring(start: int) -> None:
+    ring = typos("red")
+    assert some_typos("red", 3, start) == tuple((ring + ring)[start % 7 : start % 7 + 3])
+    assert set(some_typos("red", 99, start)) == set(ring)
+    assert some_typos("at", 3, start) == ()

@@ -12,12 +12,13 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from immunize.attacks.importance import Words, by_gradient, by_masking
-from immunize.attacks.typos import typos
+from immunize.attacks.typos import some_typos
 from immunize.batch import Batch, Embedding
 from immunize.config import frozen
 from immunize.models import language
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.encode import encode_captions, encode_images, untouched
+from immunize.rng import draw_seed, keys
 from immunize.threats import Edits
 
 
@@ -36,9 +37,9 @@ class BertAttack:
     The importance of a word is the objective once `mask` stands in its place, or (`importance: gradient`, far cheaper, for
     training) the gradient's length at its vectors. Then, in rounds r < `threat.words`: the `positions` + r most important
     words, less those already edited, get the `candidates` substitutes that the masked language model in `language`
-    proposes at their own position, and up to `typos` misspellings; all that the threat allows are scored in one encoding
-    and each caption takes its worst. A caption whose every edit is refused or harmless stays as it is. The image is the
-    batch's own. Deterministic: nothing is drawn from `rng`.
+    proposes at their own position, and `typos` misspellings (which, if not all, by the caption's id and `rng`). All that
+    the threat allows are scored in one encoding and each caption takes its worst. A caption whose every edit is refused or harmless stays as it is. The image is the
+    batch's own.
     """
 
     threat: Edits
@@ -53,12 +54,13 @@ class BertAttack:
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
         words = [tuple(caption.split()) for caption in batch.captions]
         edited: list[set[int]] = [set() for _ in words]
+        start = (keys(batch.caption_ids) ^ draw_seed(rng)).tolist()  # which typos a caption meets, when not all
         with untouched(model), torch.no_grad():
             image = encode_images(model, batch.images)[batch.owner]
             value = -(image * encode_captions(model, batch.captions)).sum(dim=1)
             order = self._order(model, image, words) if self.threat.words else []
             for round_ in range(self.threat.words):
-                edits = self._allowed(batch, words, _leading(order, edited, self.positions + round_))
+                edits = self._allowed(batch, words, _leading(order, edited, self.positions + round_), start)
                 for (caption, position, substitute), score in _best(
                     edits, self._score(model, image, words, edits), value
                 ):
@@ -79,14 +81,16 @@ class BertAttack:
         scores = by_masking(model, image, words, at, self.mask) if masking else by_gradient(model, image, words, at)
         return [at[i] for i in scores.argsort(descending=True, stable=True).tolist()]
 
-    def _allowed(self, batch: Batch, words: Sequence[Words], at: Sequence[tuple[int, int]]) -> list[Edit]:
+    def _allowed(
+        self, batch: Batch, words: Sequence[Words], at: Sequence[tuple[int, int]], start: Sequence[int]
+    ) -> list[Edit]:
         """The substitutes of those words that the threat allows."""
         proposals = self._proposals(batch.captions)
         owner = batch.owner.tolist()
         edits = []
         for caption, position in at:
             word, truth = words[caption][position], batch.truth[owner[caption]] if batch.truth else None
-            found = (*proposals[caption][position], *typos(word.lower())[: self.typos])
+            found = (*proposals[caption][position], *some_typos(word.lower(), self.typos, start[caption] + position))
             allowed = (new for new in dict.fromkeys(found) if self.threat.allows(word, new, truth))
             edits += [Edit(caption, position, new) for new in allowed]
         return self._similar(batch.captions, words, edits)

@@ -11,6 +11,12 @@ KEYBOARD = {
 }  # fmt: skip
 
 
+def some_typos(word: str, count: int, start: int) -> tuple[str, ...]:
+    """`count` of the word's typos, a window of the ring of all of them that begins at `start`."""
+    ring = typos(word)
+    return tuple(ring[(start + i) % len(ring)] for i in range(min(count, len(ring))))
+
+
 @lru_cache(maxsize=65_536)
 def typos(word: str) -> tuple[str, ...]:
     """Every word one edit away (Damerau-Levenshtein) that keeps the first letter: swaps, drops, neighbors, doublings.
