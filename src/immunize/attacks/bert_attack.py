@@ -38,8 +38,8 @@ class BertAttack:
     training) the gradient's length at its vectors. Then, in rounds r < `threat.words`: the `positions` + r most important
     words, less those already edited, get the `candidates` substitutes that the masked language model in `language`
     proposes at their own position, and `typos` misspellings (which, if not all, by the caption's id and `rng`). All that
-    the threat allows are scored in one encoding and each caption takes its worst. A caption whose every edit is refused or harmless stays as it is. The image is the
-    batch's own.
+    the threat allows are scored in one encoding and each caption takes its worst. A caption whose every edit is refused or
+    harmless stays as it is. The image is the batch's own.
     """
 
     threat: Edits
