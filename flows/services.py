@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +58,13 @@ def up(root: Path) -> dict[str, str]:
     (root / "reports").mkdir(exist_ok=True)
     running = _running(root)
     try:
-        for service in services(root):
-            if service.name not in running:
-                running[service.name] = _start(service, root)
-                _write(root, running)
-        for entry in running.values():
-            _await(entry, root)
+        with _choosing_ports():
+            for service in services(root):
+                if service.name not in running:
+                    running[service.name] = _start(service, root)
+                    _write(root, running)
+            for entry in running.values():
+                _await(entry, root)
     except BaseException:
         down(root)
         raise
@@ -157,6 +161,14 @@ def _file(root: Path) -> Path:
 
 def _log(name: str, root: Path) -> Path:
     return root / ".run" / f"{name}.log"
+
+
+@contextlib.contextmanager
+def _choosing_ports() -> Iterator[None]:
+    """One checkout at a time: two that found the same port free would both believe the one that got it to be theirs."""
+    with (Path(tempfile.gettempdir()) / f"immunize-services-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _port(usual: int) -> int:

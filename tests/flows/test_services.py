@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -82,6 +83,26 @@ def test_a_taken_port_is_replaced_by_a_free_one():
         taken.listen()
         port = taken.getsockname()[1]
         assert services._port(port) != port
+
+
+def test_two_checkouts_that_start_at_once_do_not_take_one_server_for_both(two, tmp_path, monkeypatch):
+    usual = services._port(0)
+
+    def one(root: Path) -> tuple[Service, ...]:
+        port = services._port(usual)
+        return (Service("one", port, "/", ("http.server", str(port), "--bind", "127.0.0.1")),)
+
+    monkeypatch.setattr(services, "services", one)
+    roots = [tmp_path / "a", tmp_path / "b"]
+    for root in roots:
+        root.mkdir()
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(services.up, roots)
+        assert first != second
+    finally:
+        for root in roots:
+            down(root)
 
 
 def test_usage(capsys):
