@@ -149,7 +149,7 @@ def trained(small: Small, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory
     from immunize.defense.train import Training, train
 
     model = small.make(pairs.captions, 0)
-    training = Training(steps=40, batch=48, lr=5e-3, warmup=4)
+    training = Training(steps=60, batch=48, lr=5e-3, warmup=4)
     list(train(model, pairs, Method(clean=1.0), training, tmp_path_factory.mktemp("scratch")))
     model.zero_grad(set_to_none=True)
     return model

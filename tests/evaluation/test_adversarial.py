@@ -12,8 +12,8 @@ from PIL import Image
 
 from immunize.attacks import SGA
 from immunize.data.loader import Pairs
-from immunize.evaluation import evaluate
 from immunize.evaluation.adversarial import keep
+from immunize.evaluation.suite import evaluate
 from immunize.models import Clip
 
 

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from immunize.attacks import PGD, SGA, BertAttack, Noise
 from immunize.batch import Batch
 from immunize.data.loader import Pairs
-from immunize.evaluation import Attacked, evaluate
 from immunize.evaluation.checks import distrust
+from immunize.evaluation.suite import Attacked, evaluate
 from immunize.models import Clip
 from immunize.threats import Ball
 
@@ -91,7 +91,7 @@ def test_a_model_that_cheats(
 
 def test_recall_that_rises_under_attack(trained: Clip, some: Pairs, pgd: PGD) -> None:
     wrong = replace(some, captions=some.captions[2:] + some.captions[:2])
-    attacked = Attacked(pairs=some, clean=wrong, name="image", attack=pgd, seconds=0.0)
+    attacked = Attacked(pairs=some, clean=wrong, count=len(some), name="image", attack=pgd, seconds=0.0)
     assert "not_above_clean" in fallen(trained, attacked)
 
 
@@ -99,14 +99,18 @@ def test_recall_that_rises_under_attack(trained: Clip, some: Pairs, pgd: PGD) ->
 def test_a_pixel_that_left_the_ball(levels: int, inside: bool, trained: Clip, some: Pairs, pgd: PGD) -> None:
     images = some.images.clone()
     images[3, 1, 5, 7] = images[3, 1, 5, 7].int() + (levels if images[3, 1, 5, 7] < 128 else -levels)
-    attacked = Attacked(pairs=replace(some, images=images), clean=some, name="image", attack=pgd, seconds=0.0)
+    attacked = Attacked(
+        pairs=replace(some, images=images), clean=some, count=len(some), name="image", attack=pgd, seconds=0.0
+    )
     assert ("inside_ball" in fallen(trained, attacked)) is not inside
 
 
 def test_captions_beyond_the_budget_untrue_or_untouched(trained: Clip, some: Pairs, typing: BertAttack) -> None:
     def names(captions: tuple[str, ...]) -> set[str]:
         pairs = replace(some, captions=captions)
-        return fallen(trained, Attacked(pairs=pairs, clean=some, name="text", attack=typing, seconds=0.0))
+        return fallen(
+            trained, Attacked(pairs=pairs, clean=some, count=len(some), name="text", attack=typing, seconds=0.0)
+        )
 
     assert names(some.captions) == {"text_attack_acts"}
     three = " ".join("qqqq" if i < 3 else word for i, word in enumerate(some.captions[0].split()))

@@ -11,8 +11,7 @@ from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
 from immunize.batch import Batch
 from immunize.config import parse
 from immunize.data.loader import Pairs
-from immunize.evaluation import Attacked, Subject, evaluate, result
-from immunize.evaluation.suite import first, quantized, score
+from immunize.evaluation.suite import Attacked, Subject, evaluate, first, quantized, result, score
 from immunize.models import Clip
 from immunize.threats import Ball
 
@@ -75,6 +74,28 @@ def test_the_record_says_what_happened_to_each(trained: Clip, some: Pairs, joint
     assert parse(found.config, SGA, "here") == joint
 
 
+def test_a_sample_is_attacked_in_the_whole_gallery(trained: Clip, some: Pairs, typing: BertAttack) -> None:
+    """Ranks among all sixteen images, the record of the first five alone; clean data is never cut."""
+    attacks: dict[str, Attack | None] = {"clean": None, "noise": NOISE, "text": typing}
+    clean, noise, text = evaluate(trained, attacks, some, sample=5, block=2)
+    whole = next(evaluate(trained, {"text": typing}, some))
+    assert text.pairs.captions == (*whole.pairs.captions[:10], *some.captions[10:])
+    assert torch.equal(noise.pairs.images[5:], some.images[5:])
+    assert (noise.pairs.images[:5] != some.images[:5]).flatten(1).any(dim=1).all()
+    found = result(trained, text, SUBJECT, 0, [])
+    ranks, cosine = score(trained, text.pairs)
+    assert (found.image_ids, found.caption_ids) == (list(some.image_ids[:5]), list(some.caption_ids[:10]))
+    assert (found.image_rank, found.caption_rank) == (ranks.image[:5].tolist(), ranks.caption[:10].tolist())
+    assert found.similarity == pytest.approx(cosine[:10].tolist(), abs=1e-6)
+    assert found.owner == some.owner[:10].tolist() and found.counts["images_unchanged"] == 5
+    assert len(result(trained, clean, SUBJECT, 0, []).image_ids) == 16
+
+
+def test_a_sample_beyond_the_end_is_everything(trained: Clip, some: Pairs) -> None:
+    (attacked,) = evaluate(trained, {"noise": NOISE}, some, sample=500)
+    assert attacked.count == 16 and attacked.captions == 32
+
+
 def test_clean_data_is_a_result_too(trained: Clip, some: Pairs) -> None:
     (clean,) = evaluate(trained, {"clean": None}, some)
     found = result(trained, clean, SUBJECT, 0, [])
@@ -84,7 +105,7 @@ def test_clean_data_is_a_result_too(trained: Clip, some: Pairs) -> None:
 
 def test_a_caption_that_lost_a_word_is_no_edit(trained: Clip, some: Pairs) -> None:
     shorter = replace(some, captions=("short", *some.captions[1:]))
-    attacked = Attacked(pairs=shorter, clean=some, name="odd", attack=None, seconds=0.0)
+    attacked = Attacked(pairs=shorter, clean=some, count=16, name="odd", attack=None, seconds=0.0)
     with pytest.raises(ValueError, match="shorter"):
         result(trained, attacked, SUBJECT, 0, [])
 

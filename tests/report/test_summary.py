@@ -51,6 +51,28 @@ def test_nothing_right_is_not_certainty(results: Results) -> None:
     assert cell["tr_r1_high"] == cell["ir_r1_high"] == round(wilson(0, 20).high, 2)
 
 
+def test_an_attack_on_the_first_images_is_compared_with_those(results: Results) -> None:
+    whole = results["finetune"]["image"]
+    four = replace(
+        whole,
+        image_ids=whole.image_ids[:4],
+        image_rank=[0, 3, 0, 3],
+        linf=whole.linf[:4],
+        caption_ids=whole.caption_ids[:8],
+        owner=whole.owner[:8],
+        caption_rank=[5] * 8,
+        similarity=whole.similarity[:8],
+        changed_words=whole.changed_words[:8],
+    )
+    clean = results["finetune"]["clean"]
+    cell = summarize({"finetune": {"image": four, "clean": clean}}, Settings())["finetune"]["image"]
+    right = [rank < 1 for rank in clean.image_rank[:4]]
+    lost = right[1] + right[3]
+    assert (cell["tr_r1"], cell["ir_r1"]) == (50.0, 0.0)
+    assert cell["tr_asr"] == 25.0 * sum(right) - 50.0
+    assert cell["tr_asr_conditional"] == round(100 * lost / sum(right), 2)
+
+
 def test_an_attack_needs_the_clean_result_of_the_same_examples(results: Results) -> None:
     joint, clean = results["mat"]["joint"], results["mat"]["clean"]
     with pytest.raises(ResultError, match="mat/joint has no mat/clean"):

@@ -14,9 +14,9 @@ from immunize.attacks import Attack
 from immunize.cli.inputs import read_pairs
 from immunize.data.loader import Pairs
 from immunize.defense.checkpoint import fingerprint
-from immunize.evaluation import Attacked, Subject, evaluate, result
 from immunize.evaluation.checks import distrust
 from immunize.evaluation.results import Result
+from immunize.evaluation.suite import Attacked, Subject, evaluate, result
 from immunize.report import Metrics, Settings, summarize
 
 PROBE = 16  # images that the costly sanity checks look at

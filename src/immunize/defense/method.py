@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from immunize.attacks import Attack
-from immunize.batch import Batch
+from immunize.batch import Batch, Embedding
 from immunize.config import frozen
 from immunize.models import Clip
 from immunize.objectives import consistency, infonce
@@ -40,20 +41,35 @@ class Method:
         """The parameters that learn."""
         if self.trains == "vision":
             return list(model.net.visual.parameters())
-        still = set(model.net.visual.trunk.parameters()) if self.trains == "text" else set()
+        still = set(model.trunk.parameters()) if self.trains == "text" else set()
         return [parameter for parameter in model.parameters() if parameter not in still]
 
-    def loss(self, model: Clip, batch: Batch, rng: Generator) -> Float[Tensor, ""]:
-        """The loss of one batch of pairs; the inner attack leaves no gradient and no flag behind."""
+    def repeats_features(self, model: Clip) -> bool:
+        """Whether the vision trunk sees the same clean images, with the same weights and statistics, at every epoch."""
+        apart = model.trunk is not model.net.visual
+        return self.trains == "text" and self.inner is None and apart and model.architecture.frozen_statistics
+
+    def loss(
+        self, model: Clip, batch: Batch, rng: Generator, images: Callable[[Batch], Embedding] | None = None
+    ) -> Float[Tensor, ""]:
+        """The loss of one batch of pairs; the inner attack leaves no gradient and no flag behind.
+
+        `images` embeds a clean batch in place of the vision tower (`defense.features`).
+        """
         terms = []
         if self.inner is None or self.clean:
-            terms.append(self._terms(model, batch, self.clean, self.consistency if self.inner is None else 0.0))
+            image = model.encode_image(batch.images) if images is None else images(batch)
+            terms.append(self._terms(model, image, batch, self.clean, self.consistency if self.inner is None else 0.0))
         if self.inner is not None:
-            terms.append(self._terms(model, self.inner(model, batch, rng), self.adversarial, self.consistency))
+            attacked = self.inner(model, batch, rng)
+            image = model.encode_image(attacked.images)
+            terms.append(self._terms(model, image, attacked, self.adversarial, self.consistency))
         return torch.stack(terms).sum()
 
-    def _terms(self, model: Clip, batch: Batch, contrast: float, consistent: float) -> Float[Tensor, ""]:
+    def _terms(
+        self, model: Clip, image: Embedding, batch: Batch, contrast: float, consistent: float
+    ) -> Float[Tensor, ""]:
         """contrast * InfoNCE + consistent * L_consistency of one batch, each tower run once."""
-        image, text = model.encode_image(batch.images), model.encode_text(model.tokenize(batch.captions))
+        text = model.encode_text(model.tokenize(batch.captions))
         pair = (image, text, batch.owner, model.logit_scale)
         return contrast * infonce(*pair).mean() + consistent * consistency(*pair).mean()

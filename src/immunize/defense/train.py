@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from torch import nn
 from immunize.config import frozen
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
+from immunize.defense.features import Features
 from immunize.defense.method import Method
 from immunize.defense.sampling import generator, pairs_of_step
 from immunize.models import Clip
@@ -66,8 +68,12 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
     done, records = checkpoint.resume(folder, model, optimizer)
     yield from records
     losses: list[torch.Tensor] = []
+    images = None
+    if method.repeats_features(model) and done < training.steps:
+        images = Features(model, pairs)
+        pairs = replace(pairs, images=pairs.images[..., :1, :1])  # nobody looks at pixels any more
     for step in range(done, training.steps):
-        losses.append(_step(model, pairs, method, training, optimizer, step))
+        losses.append(_step(model, pairs, method, training, optimizer, step, images))
         last = step + 1 == training.steps
         if (step + 1) % training.log == 0 or last:
             records.append(_record(step + 1, losses, training, folder))
@@ -79,14 +85,20 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
 
 
 def _step(
-    model: Clip, pairs: Pairs, method: Method, training: Training, optimizer: torch.optim.Optimizer, step: int
+    model: Clip,
+    pairs: Pairs,
+    method: Method,
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    images: Features | None = None,
 ) -> torch.Tensor:
     batch = pairs_of_step(pairs, step, training.batch, training.seed).to(model.device)
     for group in optimizer.param_groups:
         group["lr"] = training.rate(step)
     model.train()
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
-        loss = method.loss(model, batch, generator(training.seed, 3, step))
+        loss = method.loss(model, batch, generator(training.seed, 3, step), images)
     model.zero_grad(set_to_none=True)
     loss.backward()
     learnt = [p for group in optimizer.param_groups for p in group["params"]]

@@ -15,8 +15,9 @@ from immunize.evaluation.suite import Attacked
 
 
 def keep(attacked: Attacked, folder: Path, limit: int) -> None:
-    """images.parquet (image_id, image) and captions.parquet (caption_id, image_id, original, caption), first `limit` images."""
+    """images.parquet (image_id, image) and captions.parquet (caption_id, image_id, original, caption), `limit` at most."""
     folder.mkdir(parents=True, exist_ok=True)
+    limit = min(limit, attacked.count)
     pairs, clean = attacked.pairs, attacked.clean
     owner = [i for i in clean.owner.tolist() if i < limit]
     images = {"image_id": clean.image_ids[:limit], "image": [_png(image) for image in pairs.images[:limit]]}

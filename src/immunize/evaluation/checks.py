@@ -49,7 +49,11 @@ def _of_model(model: DualEncoder, probe: Batch) -> Iterator[Flag]:
 
 def _of_outcome(model: DualEncoder, attacked: Attacked) -> Iterator[Flag]:
     before, after = score(model, attacked.clean)[0], score(model, attacked.pairs)[0]
-    rise = max(recall(after.image, 1) - recall(before.image, 1), recall(after.caption, 1) - recall(before.caption, 1))
+    images, captions = attacked.count, attacked.captions
+    rise = max(
+        recall(after.image[:images], 1) - recall(before.image[:images], 1),
+        recall(after.caption[:captions], 1) - recall(before.caption[:captions], 1),
+    )
     yield Flag("not_above_clean", rise <= 0, rise, 0.0, "recall under attack does not exceed clean recall (points)")
     ball, words = _ball(attacked.attack), _words(attacked.attack)
     moved = (attacked.pairs.images.int() - attacked.clean.images.int()).abs().max().item() / 255
@@ -65,8 +69,8 @@ def _of_outcome(model: DualEncoder, attacked: Attacked) -> Iterator[Flag]:
         share = sum(true) / len(true)
         yield Flag("captions_still_true", share == 1, share, 1.0, "share of captions still true of their scene")
     if words:
-        same = sum(a == b for a, b in zip(attacked.clean.captions, attacked.pairs.captions))
-        share = same / len(attacked.clean.captions)
+        same = sum(a == b for a, b in zip(attacked.clean.captions[:captions], attacked.pairs.captions))
+        share = same / captions
         yield Flag(
             "text_attack_acts",
             share <= 0.5,

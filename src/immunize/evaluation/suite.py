@@ -31,44 +31,62 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attacked:
-    """The pairs as the attack left them, the images rounded to 8 bits as a file would hold them."""
+    """The pairs as the attack left them, the images rounded to 8 bits as a file would hold them.
+
+    `count`: how many images, the first ones, were attacked; the others are clean and stand in the gallery.
+    """
 
     pairs: Pairs
     clean: Pairs
+    count: int
     name: str
     attack: Attack | None
     seconds: float
 
+    @property
+    def captions(self) -> int:
+        """How many captions belong to the attacked images."""
+        return int((self.clean.owner < self.count).sum())
+
 
 def evaluate(
-    model: DualEncoder, attacks: Mapping[str, Attack | None], pairs: Pairs, *, seed: int = 0, block: int = 100
+    model: DualEncoder,
+    attacks: Mapping[str, Attack | None],
+    pairs: Pairs,
+    *,
+    seed: int = 0,
+    block: int = 100,
+    sample: int | None = None,
 ) -> Iterator[Attacked]:
-    """Each attack on all pairs, `block` images at a time; None is the clean data.
+    """Each attack on the first `sample` images (all), `block` at a time, with all as the gallery; None is the clean data.
 
     Every attack starts from the clean pairs and the same seed, and sees each image with all its captions. The block
     changes no result, but where an objective has negatives (`infonce`) these are the captions of the block.
     """
     for name, attack in attacks.items():
         start = time.perf_counter()
+        count = len(pairs) if attack is None or sample is None else min(sample, len(pairs))
         yield Attacked(
-            pairs=pairs if attack is None else perturbed(model, attack, pairs, seed, block),
+            pairs=pairs if attack is None else perturbed(model, attack, pairs, seed, block, count),
             clean=pairs,
+            count=count,
             name=name,
             attack=attack,
             seconds=time.perf_counter() - start,
         )
 
 
-def perturbed(model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block: int) -> Pairs:
-    """The pairs after the attack, images rounded (not truncated) to 8 bits."""
+def perturbed(model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block: int, count: int) -> Pairs:
+    """The pairs after the attack on the first `count` images, which are rounded (not truncated) to 8 bits."""
     parts = [
         attack(model, pairs.batch(index).to(model.device), Generator().manual_seed(seed))
-        for index in torch.arange(len(pairs)).split(block)
+        for index in torch.arange(count).split(block)
     ]
+    captions = tuple(caption for part in parts for caption in part.captions)
     return replace(
         pairs,
-        images=torch.cat([quantized(part.images) for part in parts]),
-        captions=tuple(caption for part in parts for caption in part.captions),
+        images=torch.cat([*(quantized(part.images) for part in parts), pairs.images[count:]]),
+        captions=captions + pairs.captions[len(captions) :],
     )
 
 
@@ -85,11 +103,11 @@ def score(model: DualEncoder, pairs: Pairs) -> tuple[Ranks, Float[Tensor, " c"]]
 
 
 def result(model: DualEncoder, attacked: Attacked, subject: Subject, seed: int, flags: list[Flag]) -> Result:
-    """The record of one attack on one model, per image and per caption."""
-    before, after = attacked.clean, attacked.pairs
+    """The record of one attack on one model, per attacked image and per caption of it."""
+    before, after, images, captions = attacked.clean, attacked.pairs, attacked.count, attacked.captions
     found, similarity = score(model, after)
-    change = (after.images.int() - before.images.int()).abs().flatten(1).amax(dim=1) / 255
-    changed = [_changed_words(old, new) for old, new in zip(before.captions, after.captions)]
+    change = (after.images[:images].int() - before.images[:images].int()).abs().flatten(1).amax(dim=1) / 255
+    changed = [_changed_words(old, new) for old, new in zip(before.captions[:captions], after.captions)]
     return Result(
         preset=subject.preset,
         defense=subject.defense,
@@ -98,12 +116,12 @@ def result(model: DualEncoder, attacked: Attacked, subject: Subject, seed: int, 
         seed=seed,
         data_hash=before.hash(),
         model_hash=subject.model_hash,
-        image_ids=list(before.image_ids),
-        caption_ids=list(before.caption_ids),
-        owner=before.owner.tolist(),
-        image_rank=found.image.tolist(),
-        caption_rank=found.caption.tolist(),
-        similarity=[round(value, 6) for value in similarity.tolist()],
+        image_ids=list(before.image_ids[:images]),
+        caption_ids=list(before.caption_ids[:captions]),
+        owner=before.owner[:captions].tolist(),
+        image_rank=found.image[:images].tolist(),
+        caption_rank=found.caption[:captions].tolist(),
+        similarity=[round(value, 6) for value in similarity[:captions].tolist()],
         linf=[round(value, 6) for value in change.tolist()],
         changed_words=changed,
         counts={"captions_unchanged": changed.count(0), "images_unchanged": int((change == 0).sum())},

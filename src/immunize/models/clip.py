@@ -44,13 +44,18 @@ class Clip(nn.Module):
     def __init__(self, architecture: Architecture, net: nn.Module, tokenizer: Tokenize) -> None:
         nn.Module.__init__(self)
         self.architecture = architecture
-        self.net = net
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions twice as fast
         self.pixels = Pixels(architecture.normalization)
         self.tokenizer = tokenizer
 
     @property
     def resolution(self) -> int:
         return self.architecture.normalization.size
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The vision tower without its projection where they can be told apart (timm), else the whole tower."""
+        return getattr(self.net.visual, "trunk", self.net.visual)
 
     @property
     def logit_scale(self) -> Float[Tensor, ""]:

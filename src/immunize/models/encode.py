@@ -10,6 +10,7 @@ from torch import Tensor
 
 from immunize.batch import Embedding
 from immunize.models.dual_encoder import DualEncoder
+from immunize.models.remembering import Remembering
 
 
 @torch.no_grad()
@@ -17,12 +18,20 @@ def encode_captions(model: DualEncoder, captions: Sequence[str], block: int = 12
     """g(t) for each caption, in order; a repeated caption is encoded once and padding stays short."""
     place: dict[str, int] = {}
     index = [place.setdefault(caption, len(place)) for caption in captions]
-    tokens = model.tokenize(tuple(place))
+
+    def encode(distinct: Sequence[str]) -> Embedding:
+        return _encode_distinct(model, distinct, block)
+
+    encoded = model.recall(tuple(place), encode) if isinstance(model, Remembering) else encode(tuple(place))
+    return encoded[torch.tensor(index, device=encoded.device)]
+
+
+def _encode_distinct(model: DualEncoder, captions: Sequence[str], block: int) -> Embedding:
+    tokens = model.tokenize(captions)
     lengths = tokens.shape[1] - (tokens != 0).long().flip(1).argmax(dim=1)  # 0 pads, and is CLIP's own "!" too
     order = lengths.argsort(stable=True)
     parts = [model.encode_text(tokens[rows, : int(lengths[rows].max())]) for rows in order.split(block)]
-    encoded = torch.cat(parts)
-    return encoded[order.argsort()][torch.tensor(index, device=encoded.device)]
+    return torch.cat(parts)[order.argsort()]
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ def render(metrics: Metrics, results: Results, preset: str, root: Path) -> str:
         name=best,
         label=defense_label(best),
         any=next(iter(by_attack.values())),
+        attacked=min(len(result.image_ids) for result in by_attack.values()),
         rows=[(attack_label(a), metrics[best][a]) for a in ordered(metrics[best])],
         attacks=[(attack_label(a), _yaml(by_attack[a].config), _spent(by_attack[a])) for a in ordered(by_attack)],
         training=_section(root / "presets" / f"{preset}.yaml", "immunize"),

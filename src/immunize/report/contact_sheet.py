@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image, ImageOps
 
-from immunize.evaluation import Attacked
 from immunize.evaluation.results import Result
+from immunize.evaluation.suite import Attacked
 from immunize.report import picture
 from immunize.report.gallery import Example, changes
 

@@ -49,6 +49,7 @@ def render(content: Content) -> str:
         preset=content.preset,
         css=Markup(css),  # ours, not a user's
         any=cells[0][2],
+        attacked=min(len(result.image_ids) for *_, result in cells),
         metrics=content.metrics,
         defenses=ordered(content.metrics),
         headline=[a for a in HEADLINE if any(a in c for c in content.metrics.values())],

@@ -51,7 +51,7 @@ def _cell(result: Result, by_attack: dict[str, Result], settings: Settings) -> d
         ("tr", clean.image_rank, result.image_rank),
         ("ir", clean.caption_rank, result.caption_rank),
     ):
-        success = attack_success(torch.tensor(before), torch.tensor(after))
+        success = attack_success(torch.tensor(before[: len(after)]), torch.tensor(after))
         cell |= {f"{way}_asr": success.drop, f"{way}_asr_conditional": success.conditional}
     return cell
 
@@ -76,6 +76,7 @@ def _clean(result: Result, by_attack: dict[str, Result]) -> Result:
     where = f"{result.defense}/{result.attack}"
     if clean is None:
         raise ResultError(f"{where} has no {result.defense}/clean to compare with; evaluate clean too")
-    if (clean.image_ids, clean.caption_ids) != (result.image_ids, result.caption_ids):
+    images, captions = len(result.image_ids), len(result.caption_ids)  # an attack may have been on the first few alone
+    if (clean.image_ids[:images], clean.caption_ids[:captions]) != (result.image_ids, result.caption_ids):
         raise ResultError(f"{where} and {result.defense}/clean are about different examples; evaluate both again")
     return clean

@@ -15,7 +15,10 @@ from immunize.rng import uniform
 
 
 def _fraction(value: Any) -> Any:
-    return float(Fraction(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    over, _, under = value.partition("/")
+    return float(Fraction(over) / Fraction(under or 1))
 
 
 Radius = Annotated[float, Field(ge=0), BeforeValidator(_fraction)]

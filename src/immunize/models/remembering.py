@@ -1,0 +1,68 @@
+"""A model with a memory of its captions: attack after attack meets the same texts, and none is encoded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from immunize.batch import Embedding, Image
+from immunize.models.dual_encoder import DualEncoder
+
+
+class Remembering(nn.Module):
+    """`model`, as long as its weights do not change; `encode_captions` asks it for up to `limit` distinct captions.
+
+    When the memory is full it is emptied, so that it costs limit * d floats and no more.
+    """
+
+    def __init__(self, model: DualEncoder, limit: int = 200_000) -> None:
+        nn.Module.__init__(self)
+        self.model = model
+        self.limit = limit
+        self._row: dict[str, int] = {}
+        self._table: Tensor | None = None
+
+    def recall(self, captions: Sequence[str], encode: Callable[[Sequence[str]], Embedding]) -> Embedding:
+        """g(t) of distinct captions, `encode` being asked only for those not met before."""
+        new = [caption for caption in captions if caption not in self._row]
+        if len(self._row) + len(new) > self.limit:
+            self._row.clear()
+            new = list(captions)
+        if len(new) > self.limit:
+            return encode(new)
+        if new:
+            fresh, start = encode(new), len(self._row)
+            if self._table is None:
+                self._table = fresh.new_empty(self.limit, fresh.shape[1])
+            self._table[start : start + len(new)] = fresh
+            self._row.update(zip(new, range(start, start + len(new))))
+        if self._table is None:
+            return encode(captions)
+        return self._table[torch.tensor([self._row[caption] for caption in captions], device=self._table.device)]
+
+    def encode_image(self, images: Image) -> Embedding:
+        return self.model.encode_image(images)
+
+    def encode_text(self, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None) -> Embedding:
+        return self.model.encode_text(tokens, embedded)
+
+    def embed_tokens(self, tokens: Int[Tensor, "c l"]) -> Float[Tensor, "c l w"]:
+        return self.model.embed_tokens(tokens)
+
+    def tokenize(self, captions: Sequence[str]) -> Int[Tensor, "c l"]:
+        return self.model.tokenize(captions)
+
+    @property
+    def logit_scale(self) -> Float[Tensor, ""]:
+        return self.model.logit_scale
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def resolution(self) -> int:
+        return self.model.resolution

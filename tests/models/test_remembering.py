@@ -1,0 +1,77 @@
+"""A memory that changes no embedding and no attack, is asked once for each caption, and stays within its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from immunize.attacks import SGA, BertAttack
+from immunize.attacks.pgd import PGD
+from immunize.data.loader import Pairs
+from immunize.models import Clip, DualEncoder
+from immunize.models.encode import encode_captions
+from immunize.models.remembering import Remembering
+from immunize.threats import Ball, Edits
+
+
+@pytest.fixture
+def asked(trained: Clip, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The captions of each call of the tokenizer."""
+    calls: list[tuple[str, ...]] = []
+    tokenizer = trained.tokenizer
+
+    def counted(captions: Sequence[str]) -> Tensor:
+        calls.append(tuple(captions))
+        return tokenizer(captions)
+
+    monkeypatch.setattr(trained, "tokenizer", counted)
+    return calls
+
+
+def test_a_known_caption_is_not_encoded_again(trained: Clip, asked: list[tuple[str, ...]]) -> None:
+    model = Remembering(trained)
+    first = encode_captions(model, ["a red ball", "a blue box"])
+    again = encode_captions(model, ["a blue box", "a green star", "a red ball", "a green star"])
+    assert asked == [("a red ball", "a blue box"), ("a green star",)]
+    assert torch.equal(first, again[[2, 0]])
+    assert torch.allclose(again, encode_captions(trained, ["a blue box", "a green star", "a red ball", "a green star"]))
+
+
+def test_a_full_memory_is_emptied_and_too_many_captions_are_not_kept(
+    trained: Clip, asked: list[tuple[str, ...]]
+) -> None:
+    model = Remembering(trained, limit=2)
+    plain = encode_captions(trained, ["one", "two", "three"])
+    asked.clear()
+    for captions in (["one", "two"], ["two", "three"], ["two"], ["one"], ["one", "two", "three"]):
+        encode_captions(model, captions)
+    assert asked == [("one", "two"), ("two", "three"), ("one",), ("one", "two", "three")]
+    assert torch.allclose(encode_captions(model, ["one", "two", "three"]), plain, atol=1e-6)
+
+
+def test_the_joint_attack_is_the_same_and_encodes_less(
+    trained: Clip, held_out: Pairs, asked: list[tuple[str, ...]]
+) -> None:
+    batch = held_out.batch(torch.arange(8))
+    attack = SGA(text=BertAttack(threat=Edits(words=1), typos=6), image=PGD(threat=Ball("linf", 8 / 255), steps=2))
+    outcomes, counts = [], []
+    for model in (trained, Remembering(trained)):
+        asked.clear()
+        outcomes.append(attack(model, batch, Generator().manual_seed(0)))
+        counts.append(sum(map(len, asked)))
+    assert outcomes[0].captions == outcomes[1].captions != batch.captions
+    assert torch.equal(outcomes[0].images, outcomes[1].images)
+    assert counts[1] < 0.7 * counts[0]
+
+
+def test_it_is_a_dual_encoder_like_the_model_it_holds(trained: Clip, held_out: Pairs) -> None:
+    model, images = Remembering(trained), held_out.images[:2] / 255
+    assert isinstance(model, DualEncoder)
+    assert torch.equal(model.encode_image(images), trained.encode_image(images))
+    tokens = model.tokenize(["a red ball"])
+    assert torch.equal(model.encode_text(tokens, model.embed_tokens(tokens)), trained.encode_text(tokens))
+    assert model.logit_scale == trained.logit_scale
+    assert (model.device, model.resolution) == (trained.device, trained.resolution)
