@@ -28,6 +28,12 @@ def test_a_log_gets_a_line_every_ten_seconds(
     assert lines[0].endswith("36 s left")  # 12 s for 2 of 8 steps
 
 
+def test_what_has_no_loss_counts_in_its_own_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    list(watch(iter([{"step": 50}]), 50, "joint", "images"))
+    line = capsys.readouterr().err
+    assert line.startswith("joint 50/50 ") and " images/s" in line and "loss" not in line
+
+
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True)
     assert list(watch(iter(RECORDS), 4, "mat")) == RECORDS

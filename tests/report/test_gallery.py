@@ -61,6 +61,13 @@ def test_what_does_not_fit_is_named(run: Path, tmp_path: Path) -> None:
     assert shown(root) == []
 
 
+def test_examples_come_from_what_was_kept(run: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(run, tmp_path / "root")
+    path = root / "reports/toy/adversarial/mat/joint/images.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 7), path)
+    assert [e.image_id for e in shown(root, 3)] == ["image-00", "image-02", "image-04"]
+
+
 def test_sizes_must_agree(run: Path, tmp_path: Path) -> None:
     root = shutil.copytree(run, tmp_path / "root")
     path = root / "reports/toy/adversarial/mat/joint/images.parquet"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from jaxtyping import Float, Int
@@ -44,14 +43,10 @@ def by_gradient(
     return (energy[owner, spans[:, 1]] - energy[owner, spans[:, 0]]).clamp(min=0).sqrt()
 
 
-def _spans(model: Any, sentences: Sequence[Words], at: Sequence[tuple[int, int]]) -> Int[Tensor, "e 2"]:
+def _spans(model: DualEncoder, sentences: Sequence[Words], at: Sequence[tuple[int, int]]) -> Int[Tensor, "e 2"]:
     """First and last-plus-one token of each word, the start of text being token 0."""
-    pieces = _piece_counter(model)
-    ends = [torch.tensor([1, *map(pieces, words)]).cumsum(0).tolist() for words in sentences]
+    distinct = list(dict.fromkeys(word for words in sentences for word in words))
+    ends_of_text = model.tokenize(distinct).argmax(dim=1)  # the end of text is the largest id
+    pieces = dict(zip(distinct, (ends_of_text - 1).tolist()))
+    ends = [list(accumulate((pieces[word] for word in words), initial=1)) for words in sentences]
     return torch.tensor([(ends[c][p], ends[c][p + 1]) for c, p in at]).view(-1, 2)
-
-
-@lru_cache(maxsize=8)
-def _piece_counter(model: Any) -> Callable[[str], int]:
-    """A function word -> number of its tokens, remembered for each model."""
-    return lru_cache(maxsize=1_000_000)(lambda word: model.tokenize([word]).shape[1] - 2)

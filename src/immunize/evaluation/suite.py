@@ -18,6 +18,7 @@ from immunize.evaluation.results import Flag, Result
 from immunize.metrics.retrieval import Ranks, ranks
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions, encode_images
+from immunize.progress import Record, watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def evaluate(
         start = time.perf_counter()
         count = len(pairs) if attack is None or sample is None else min(sample, len(pairs))
         yield Attacked(
-            pairs=pairs if attack is None else perturbed(model, attack, pairs, seed, block, count),
+            pairs=pairs if attack is None else perturbed(model, attack, pairs, seed, block, count, name),
             clean=pairs,
             count=count,
             name=name,
@@ -76,12 +77,17 @@ def evaluate(
         )
 
 
-def perturbed(model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block: int, count: int) -> Pairs:
+def perturbed(model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block: int, count: int, label: str) -> Pairs:
     """The pairs after the attack on the first `count` images, which are rounded (not truncated) to 8 bits."""
-    parts = [
-        attack(model, pairs.batch(index).to(model.device), Generator().manual_seed(seed))
-        for index in torch.arange(count).split(block)
-    ]
+    parts: list[Batch] = []
+
+    def attacked() -> Iterator[Record]:
+        for index in torch.arange(count).split(block):
+            parts.append(attack(model, pairs.batch(index).to(model.device), Generator().manual_seed(seed)))
+            yield {"step": int(index[-1]) + 1}
+
+    for _ in watch(attacked(), count, label, "images"):
+        pass
     captions = tuple(caption for part in parts for caption in part.captions)
     return replace(
         pairs,

@@ -15,8 +15,8 @@ from immunize.report.gallery import Example, changes
 
 def write(attacked: Attacked, before: Result, after: Result, path: Path, count: int = 5) -> None:
     """`count` images evenly spaced through the pairs, as an opaque PNG; places are those of the two results."""
-    step = max(len(attacked.pairs) // count, 1)
-    shown = [_example(attacked, before, after, i) for i in list(range(0, len(attacked.pairs), step))[:count]]
+    step = max(attacked.count // count, 1)
+    shown = [_example(attacked, before, after, i) for i in list(range(0, attacked.count, step))[:count]]
     with TemporaryDirectory() as folder:
         picture.write(shown, Path(folder) / path.name)
         with Image.open(Path(folder) / path.name) as sheet:

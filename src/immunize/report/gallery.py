@@ -33,7 +33,7 @@ class Example:
 
 
 def examples(result: Result, clean: Result, root: Path, count: int = 5) -> list[Example]:
-    """`count` test images evenly spaced through the split, so not picked for their looks; [] if none was kept.
+    """`count` images evenly spaced through those kept, so not picked for their looks; [] if none was kept.
 
     Reads `reports/<preset>/adversarial/<defense>/<attack>/` and `data/<preset>/collect/images/`; raises ResultError if
     an image of the one is not in the other or has another size.
@@ -41,12 +41,12 @@ def examples(result: Result, clean: Result, root: Path, count: int = 5) -> list[
     kept = root / "reports" / result.preset / "adversarial" / result.defense / result.attack
     if not (kept / "images.parquet").exists():
         return []
-    step = max(len(result.image_ids) // count, 1)
-    ids = result.image_ids[::step][:count]
+    there = pq.read_table(kept / "images.parquet", columns=["image_id"])["image_id"].to_pylist()
+    ids = there[:: max(len(there) // count, 1)][:count]
     attacked = _images(kept / "images.parquet", ids)
     originals = _images(root / "data" / result.preset / "collect" / "images", ids)
     captions = _captions(kept / "captions.parquet", ids)
-    for name, found in (("adversarial", attacked), ("collected", originals), ("captions", captions)):
+    for name, found in (("results", result.image_ids), ("collected", originals), ("captions", captions)):
         if missing := [i for i in ids if i not in found]:
             raise ResultError(f"{kept}: {missing[0]} is not among the {name}; run the stage evaluate again")
     for i in ids:
