@@ -17,6 +17,7 @@ from immunize.defense.checkpoint import fingerprint
 from immunize.evaluation.checks import distrust
 from immunize.evaluation.results import Result
 from immunize.evaluation.suite import Attacked, Subject, evaluate, result
+from immunize.models.remembering import Remembering
 from immunize.report import Metrics, Settings, summarize
 
 PROBE = 16  # images that the costly sanity checks look at
@@ -41,9 +42,10 @@ class Target:
 
     def under(self, attacks: Mapping[str, Attack | None], seed: int) -> Iterator[tuple[Attacked, Result]]:
         """The attacked pairs and the record of each attack, with the reasons to distrust it."""
-        for attacked in evaluate(self.model, attacks, self.pairs, seed=seed):
-            flags = distrust(self.model, attacked, images=PROBE, seed=seed)
-            yield attacked, result(self.model, attacked, self.subject, seed, flags)
+        model = Remembering(self.model)
+        for attacked in evaluate(model, attacks, self.pairs, seed=seed):
+            flags = distrust(model, attacked, images=PROBE, seed=seed)
+            yield attacked, result(model, attacked, self.subject, seed, flags)
 
 
 def write_metrics(found: list[Result], path: Path) -> None:
