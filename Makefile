@@ -14,9 +14,10 @@ export TOKENIZERS_PARALLELISM := false
 
 setup: .venv/installed  ## the environment
 
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock requirements-oracles.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-oracles.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

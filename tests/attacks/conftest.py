@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import runpy
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
+from immunize.attacks import Attack
 from immunize.batch import Batch
 from immunize.data.loader import Pairs
-from immunize.threats import Ball, Edits
 
 
 class Linear(nn.Module):
@@ -69,20 +69,24 @@ def batch(pairs: Pairs) -> Batch:
     return pairs.batch(torch.tensor([3, 1, 20, 41, 77, 95]))
 
 
+def _cases() -> dict[str, Callable[[str], Attack]]:
+    """Name -> attack, of every room's cases.py."""
+    found: dict[str, Callable[[str], Attack]] = {}
+    for path in sorted(Path(__file__).parent.glob("*/cases.py")):
+        found |= runpy.run_path(str(path))["CASES"]
+    return found
+
+
+CASES = _cases()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `name` runs once for each case."""
+    if "name" in metafunc.fixturenames and "cases" in metafunc.fixturenames:
+        metafunc.parametrize("name", list(CASES))
+
+
 @pytest.fixture(scope="session")
 def cases(language_folder: str) -> dict[str, Attack]:
     """Every kind of attack, under several threats."""
-    words: dict[str, Any] = {"language": language_folder, "candidates": 6, "typos": 4}
-    linf, l2 = Ball("linf", 8 / 255), Ball("l2", 1.0)
-    return {
-        "noise": Noise(linf),
-        "noise l2": Noise(l2),
-        "pgd": PGD(linf, steps=3),
-        "pgd l2": PGD(l2, steps=3, decay=True, restarts=2, objective="consistency"),
-        "pgd scales": PGD(linf, steps=2, scales=(0.5, 1.5), random_start=False),
-        "bert": BertAttack(Edits(), **words, positions=2),
-        "bert gradient": BertAttack(Edits(words=2, same_meaning=False), **words, importance="gradient"),
-        "bert typos": BertAttack(Edits(words=2), typos=8, positions=3),
-        "sga": SGA(BertAttack(Edits(), **words), PGD(linf, steps=2, scales=(0.5,))),
-        "sga once": SGA(BertAttack(Edits(words=2), typos=4), PGD(l2, steps=2), again=False),
-    }
+    return {name: make(language_folder) for name, make in CASES.items()}

@@ -1,8 +1,9 @@
-"""What every attack promises, over the whole union: a new attack is tested by existing."""
+"""What every attack promises, over the whole union: a new attack is tested by having a case in its room's cases.py."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -10,21 +11,19 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
+from immunize.attacks import Attack, Noise, parts
+from immunize.attacks.victim import bank_of
 from immunize.batch import Batch
 from immunize.config import ConfigurationError, dump, parse
 from immunize.data.loader import Pairs
 from immunize.data.scenes.truth import is_true
-from immunize.evaluation.suite import first
 from immunize.models import Clip
 from immunize.models.encode import encode_captions, encode_images
 from immunize.models.initial import Small
+from immunize.objectives import margin
+from immunize.threats import Ball, Edits
 
-NAMES = (
-    "noise", "noise l2", "pgd", "pgd l2", "pgd scales", "bert", "bert gradient", "bert typos", "sga", "sga once"
-)  # fmt: skip
-every = pytest.mark.parametrize("name", NAMES)
-gradient_based = pytest.mark.parametrize("name", [name for name in NAMES if "noise" not in name])
+DOCS = Path(__file__).parents[2] / "docs" / "methods"
 
 
 def rng(seed: int = 0) -> Generator:
@@ -37,21 +36,39 @@ def distance(model: Clip, batch: Batch) -> Tensor:
     return -(image[batch.owner] * text).sum(dim=1)
 
 
+def margins(model: Clip, batch: Batch) -> Tensor:
+    """How far each image is from ranking its own captions first; above 0 it is fooled."""
+    return margin(encode_images(model, batch.images), bank_of(model, batch))
+
+
 def numpy_state() -> list[int]:
     state: Any = np.random.get_state()
     return [*state[1].tolist(), state[2]]
 
 
-def image_part(attack: Attack) -> PGD | Noise | None:
-    return attack.image if isinstance(attack, SGA) else None if isinstance(attack, BertAttack) else attack
+def balls(attack: Attack) -> list[Ball]:
+    return [part.threat for part in parts(attack) if isinstance(getattr(part, "threat", None), Ball)]
 
 
-def text_part(attack: Attack) -> BertAttack | None:
-    return attack.text if isinstance(attack, SGA) else attack if isinstance(attack, BertAttack) else None
+def edits(attack: Attack) -> list[Edits]:
+    return [part.threat for part in parts(attack) if isinstance(getattr(part, "threat", None), Edits)]
 
 
 def moved(before: Batch, after: Batch) -> list[int]:
     return [sum(a != b for a, b in zip(x.split(), y.split())) for x, y in zip(before.captions, after.captions)]
+
+
+def emptied(attack: Any) -> Any:
+    """The attack with every threat in it of size zero."""
+    if isinstance(attack, Ball):
+        return replace(attack, eps=0.0)
+    if isinstance(attack, Edits):
+        return replace(attack, words=0)
+    if isinstance(attack, tuple):
+        return tuple(emptied(one) for one in attack)
+    if not is_dataclass(attack):
+        return attack
+    return replace(attack, **{field.name: emptied(getattr(attack, field.name)) for field in fields(attack)})  # type: ignore[type-var]
 
 
 @pytest.fixture(scope="session")
@@ -62,54 +79,69 @@ def outcomes(cases: dict[str, Attack], trained: Clip, batch: Batch) -> dict[str,
 
 def test_every_member_of_the_union_is_here(cases: dict[str, Attack]) -> None:
     assert {type(attack) for attack in cases.values()} == set(get_args(get_args(Attack)[0]))
-    assert tuple(cases) == NAMES
 
 
-@every
+def test_every_attack_has_its_page(name: str, cases: dict[str, Attack]) -> None:
+    page = (DOCS / f"{cases[name].kind}.md").read_text()
+    assert "**Source.**" in page and "**Code.**" in page and "## D" in page
+
+
 def test_pixels_stay_inside_the_threat(
     name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], batch: Batch
 ) -> None:
-    part, images = image_part(cases[name]), outcomes[name].images
-    if part is None:
+    images = outcomes[name].images
+    if not balls(cases[name]):
         assert torch.equal(images, batch.images)
         return
-    delta = (images - batch.images).double().flatten(1)
-    size = delta.abs().amax(dim=1) if part.threat.norm == "linf" else delta.norm(dim=1)
-    assert (size <= part.threat.eps + 1e-6).all() and (size > 0).all()
+    for ball in balls(cases[name]):
+        assert (ball.distance(images, batch.images) <= ball.eps + 1e-5).all()
+    assert not torch.equal(images, batch.images)
     assert images.min() >= 0 and images.max() <= 1
 
 
-@every
 def test_words_stay_inside_the_threat(
     name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], batch: Batch
 ) -> None:
-    part, after = text_part(cases[name]), outcomes[name]
-    if part is None:
+    threats, after = edits(cases[name]), outcomes[name]
+    if not threats:
         assert after.captions == batch.captions
         return
-    assert 0 < max(moved(batch, after)) <= part.threat.words
+    assert 0 < max(moved(batch, after)) <= max(threat.words for threat in threats)
     for c, (old, new) in enumerate(zip(batch.captions, after.captions, strict=True)):
         changed = [a for a, b in zip(old.split(), new.split(), strict=True) if a != b]
-        assert all(part.threat.editable(word) for word in changed)
+        assert all(threat.editable(word) for threat in threats for word in changed)
         truth = batch.truth[int(batch.owner[c])]
-        assert truth is not None and (is_true(new, truth) or not part.threat.same_meaning)
+        assert truth is not None and (is_true(new, truth) or not all(threat.same_meaning for threat in threats))
 
 
-@every
-def test_what_is_not_attacked_is_handed_on(name: str, outcomes: dict[str, Batch], batch: Batch) -> None:
+def test_what_is_not_attacked_is_handed_on(
+    name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], batch: Batch
+) -> None:
     after = outcomes[name]
     assert (after.image_ids, after.caption_ids, after.truth) == (batch.image_ids, batch.caption_ids, batch.truth)
     assert torch.equal(after.owner, batch.owner) and not after.images.requires_grad
 
 
-@every
+def test_every_attack_says_what_it_did(
+    name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip
+) -> None:
+    """The verdict is that of the model on what was returned, and costs are counted (attacks.md 5.3)."""
+    outcome = outcomes[name].outcome
+    assert outcome is not None
+    values = margins(trained, outcomes[name])
+    sure = values.abs() > 1e-3
+    assert outcome.success[sure].tolist() == (values > 0)[sure].tolist()
+    assert outcome.value.isfinite().all()
+    spent = outcome.forwards + outcome.texts
+    assert (spent > 0).all() and all((count >= 0).all() for count in outcome.rejected.values())
+
+
 def test_the_clean_batch_is_untouched(name: str, cases: dict[str, Attack], trained: Clip, batch: Batch) -> None:
     copy, captions = batch.images.clone(), tuple(batch.captions)
     cases[name](trained, batch, rng(5))
     assert torch.equal(batch.images, copy) and batch.captions == captions and batch.images.grad is None
 
 
-@every
 def test_same_seed_same_result(
     name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip, batch: Batch
 ) -> None:
@@ -117,39 +149,23 @@ def test_same_seed_same_result(
     assert torch.equal(again.images, outcomes[name].images) and again.captions == outcomes[name].captions
 
 
-@pytest.mark.parametrize("name", ["noise", "noise l2", "pgd", "pgd l2", "sga once"])
-def test_another_seed_another_start(
-    name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip, batch: Batch
-) -> None:
-    assert not torch.equal(cases[name](trained, batch, rng(1)).images, outcomes[name].images)
-
-
-@every
 def test_a_threat_of_size_zero_is_the_identity(
     name: str, cases: dict[str, Attack], trained: Clip, batch: Batch
 ) -> None:
-    def emptied(attack: Any) -> Any:
-        if isinstance(attack, SGA):
-            return replace(attack, text=emptied(attack.text), image=emptied(attack.image))
-        size = {"words": 0} if isinstance(attack, BertAttack) else {"eps": 0.0}
-        return replace(attack, threat=replace(attack.threat, **size))
-
     after = emptied(cases[name])(trained, batch, rng())
     assert torch.equal(after.images, batch.images) and after.captions == batch.captions
 
 
-@every
 def test_independent_of_the_batch_size(
-    name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip, pairs: Pairs, batch: Batch
+    name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip, batch: Batch
 ) -> None:
     """Outcomes, not bits: where a gradient is nearly 0 its sign may flip with the order of a sum."""
     whole = distance(trained, outcomes[name])
-    parts = [first(batch, 2), pairs.batch(torch.tensor([20, 41, 77, 95]))]
+    parts = [batch.take(torch.tensor([0, 1])), batch.take(torch.tensor([2, 3, 4, 5]))]
     found = torch.cat([distance(trained, cases[name](trained, part, rng())) for part in parts])
     assert torch.allclose(found, whole, atol=5e-3)
 
 
-@every
 def test_no_global_randomness(name: str, cases: dict[str, Attack], trained: Clip, batch: Batch) -> None:
     """torchattacks and AutoAttack seed globally, SGA draws from numpy's global state (attacks.md 5.13)."""
     before = torch.get_rng_state(), numpy_state()
@@ -158,7 +174,6 @@ def test_no_global_randomness(name: str, cases: dict[str, Attack], trained: Clip
     assert torch.equal(before[0], after[0]) and before[1] == after[1]
 
 
-@every
 def test_no_gradient_and_no_flag_is_left_behind(
     name: str, cases: dict[str, Attack], small: Small, pairs: Pairs, batch: Batch
 ) -> None:
@@ -178,7 +193,6 @@ def test_no_gradient_and_no_flag_is_left_behind(
     assert torch.equal(model.net.text_projection.grad, kept)
 
 
-@every
 def test_works_without_gradients_around_it(
     name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip, batch: Batch
 ) -> None:
@@ -188,48 +202,50 @@ def test_works_without_gradients_around_it(
     assert torch.equal(after.images, outcomes[name].images) and after.captions == outcomes[name].captions
 
 
-@gradient_based
 def test_inference_mode_is_one_clear_error(name: str, cases: dict[str, Attack], trained: Clip, batch: Batch) -> None:
     with torch.inference_mode(), pytest.raises(RuntimeError, match=r"torch\.no_grad\(\)"):
         cases[name](trained, batch, rng())
 
 
-@gradient_based
 def test_stronger_than_noise(
     name: str, cases: dict[str, Attack], outcomes: dict[str, Batch], trained: Clip, batch: Batch
 ) -> None:
-    part = image_part(cases[name])
-    floor = batch if part is None else Noise(part.threat)(trained, batch, rng())
-    assert distance(trained, outcomes[name]).mean() > distance(trained, floor).mean() + 0.01
+    """Further from the right captions than a random point of the same threat, on average over the images."""
+    if isinstance(cases[name], Noise):
+        return
+    ball = next(iter(balls(cases[name])), None)
+    floor = batch if ball is None else Noise(ball)(trained, batch, rng())
+    apart = (distance(trained, outcomes[name]) - distance(trained, floor)).mean() > 0.01
+    ranked = margins(trained, outcomes[name]).mean() > margins(trained, floor).mean() + 0.01
+    assert apart or ranked
 
 
-@pytest.mark.parametrize("name", ["pgd", "pgd l2", "pgd scales", "sga", "sga once"])
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_saturated_pixels_move(level: float, name: str, cases: dict[str, Attack], trained: Clip, batch: Batch) -> None:
     """Parametrizations of the box such as tanh have no gradient at 0 and 1 (attacks.md 5.2)."""
+    if not balls(cases[name]):
+        return
     flat = replace(batch, images=torch.full_like(batch.images, level))
     after = cases[name](trained, flat, rng())
-    assert ((after.images - level).abs().flatten(1).amax(dim=1) > 1e-3).all()
+    fooled = margins(trained, flat) > 0  # where nothing is left to do, nothing need be done
+    still = (after.images - level).abs().flatten(1).amax(dim=1) <= 1e-3
+    assert not (still & ~fooled).any()
 
 
-@every
 def test_pairs_that_are_all_far_apart_are_attacked_too(
     name: str, cases: dict[str, Attack], trained: Clip, batch: Batch
 ) -> None:
     """Negative similarities throughout: a maximum clamped at 0 would see nothing to do (attacks.md 5.1)."""
     turned = replace(batch, captions=batch.captions[4:] + batch.captions[:4], truth=(None,) * len(batch))
-    before = distance(trained, turned)
-    after = distance(trained, cases[name](trained, turned, rng()))
-    assert (before > 0).any()
-    if "noise" not in name:
-        assert (after - before)[before > 0].max() > 1e-3 and (after >= before - 1e-5).all()
+    before, after = distance(trained, turned), cases[name](trained, turned, rng())
+    assert (before > 0).any() and after.outcome is not None
+    assert (margins(trained, after) >= margins(trained, turned) - 1e-3)[~after.outcome.success].all()
 
 
-@every
 def test_the_object_is_its_own_configuration(name: str, cases: dict[str, Attack]) -> None:
     assert parse(dump(cases[name]), Attack, "here") == cases[name]
 
 
 def test_an_unknown_attack_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="'pgd', 'bert_attack', 'sga', 'noise'"):
-        parse({"kind": "fgsm"}, Attack, "here")
+    with pytest.raises(ConfigurationError, match=r"'pgd', .*'bert_attack', .*'sga'"):
+        parse({"kind": "fgsn"}, Attack, "here")

@@ -11,7 +11,7 @@ from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
 from immunize.batch import Batch
 from immunize.config import parse
 from immunize.data.loader import Pairs
-from immunize.evaluation.suite import Attacked, Subject, evaluate, first, quantized, result, score
+from immunize.evaluation.suite import Attacked, Subject, evaluate, quantized, result, score
 from immunize.models import Clip
 from immunize.threats import Ball
 
@@ -111,7 +111,7 @@ def test_a_caption_that_lost_a_word_is_no_edit(trained: Clip, some: Pairs) -> No
 
 
 def test_the_first_images_keep_their_captions(some: Pairs) -> None:
-    batch: Batch = first(some.batch(torch.tensor([4, 2, 9])), 2)
+    batch: Batch = some.batch(torch.tensor([4, 2, 9])).take(torch.tensor([0, 1]))
     expected = some.batch(torch.tensor([4, 2]))
     assert batch.captions == expected.captions and batch.image_ids == expected.image_ids
     assert torch.equal(batch.images, expected.images) and batch.truth == expected.truth

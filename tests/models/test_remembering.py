@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from immunize.attacks import SGA, BertAttack
-from immunize.attacks.pgd import PGD
+from immunize.attacks.image.pgd import PGD
 from immunize.data.loader import Pairs
 from immunize.models import Clip, DualEncoder
 from immunize.models.encode import encode_captions

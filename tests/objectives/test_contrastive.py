@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from immunize.objectives import OBJECTIVES, infonce
+from immunize.objectives import OBJECTIVES, Bank, infonce
 
 RNG = torch.Generator().manual_seed(0)
 IMAGE = normalize(torch.randn(6, 8, generator=RNG), dim=1)
@@ -55,8 +55,7 @@ def test_negative_logits_and_large_scales_are_no_trouble() -> None:
     assert infonce(IMAGE, -IMAGE, torch.arange(6), torch.tensor(100.0)).isfinite().all()
 
 
-def test_every_objective_is_per_pair_and_bigger_for_worse_pairs() -> None:
-    owner = torch.arange(6)
+def test_every_objective_is_per_image_and_bigger_for_worse_pairs() -> None:
     for name, objective in OBJECTIVES.items():
-        good, bad = objective(IMAGE, IMAGE, owner, SCALE), objective(IMAGE, -IMAGE, owner, SCALE)
+        good, bad = (objective(IMAGE, Bank(text, torch.eye(6).bool(), SCALE)) for text in (IMAGE, -IMAGE))
         assert good.shape == (6,) and (bad > good).all(), name

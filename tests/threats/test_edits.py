@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from immunize.attacks.typos import typos
+from immunize.attacks.text.typos import typos
 from immunize.config import dump, parse
 from immunize.data.scenes.lexicon import claims
 from immunize.data.scenes.truth import is_true

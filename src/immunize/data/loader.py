@@ -58,14 +58,17 @@ class Pairs:
             truth=tuple(_truth(facts) for facts in images["facts"].to_pylist()),
         )
 
-    def batch(self, index: Int[Tensor, " b"]) -> Batch:
-        """Images `index` in that order as float in [0, 1], with all their captions, `owner` counted anew from 0."""
+    def batch(self, index: Int[Tensor, " b"], whole: bool = False) -> Batch:
+        """Images `index` in that order as float in [0, 1], with all their captions, `owner` counted anew from 0.
+
+        With `whole` the split's other captions are the gallery, so that an image is ranked against all of them.
+        """
         start, stop = torch.searchsorted(self.owner, index), torch.searchsorted(self.owner, index, right=True)
         count = stop - start
         owner = torch.repeat_interleave(torch.arange(len(index)), count)
         first = torch.cumsum(count, 0) - count
         positions = (torch.arange(len(owner)) - first[owner] + start[owner]).tolist()
-        chosen = index.tolist()
+        chosen, own = index.tolist(), set(positions)
         return Batch(
             images=self.images[index].float().div_(255),
             captions=tuple(self.captions[p] for p in positions),
@@ -73,6 +76,7 @@ class Pairs:
             image_ids=tuple(self.image_ids[i] for i in chosen),
             caption_ids=tuple(self.caption_ids[p] for p in positions),
             truth=tuple(self.truth[i] for i in chosen),
+            gallery=tuple(caption for c, caption in enumerate(self.captions) if whole and c not in own),
         )
 
     def head(self, count: int) -> Pairs:

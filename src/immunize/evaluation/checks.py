@@ -9,16 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from immunize.attacks import PGD, SGA, Attack, Noise
+from immunize.attacks import PGD, Attack, Noise, parts
 from immunize.batch import Batch
 from immunize.data.scenes.truth import is_true
 from immunize.evaluation.results import Flag
-from immunize.evaluation.suite import Attacked, first, score
+from immunize.evaluation.suite import Attacked, score
 from immunize.metrics.retrieval import recall
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions, encode_images, untouched
 from immunize.objectives import away
-from immunize.threats import Ball
+from immunize.threats import Ball, Edits
 
 HALF_A_LEVEL = 0.5 / 255  # what rounding to 8 bits may add to a perturbation
 
@@ -32,8 +32,8 @@ def distrust(model: DualEncoder, attacked: Attacked, *, images: int, seed: int) 
     flags = [*_of_model(model, probe)]
     if attacked.attack is not None:
         flags += _of_outcome(model, attacked)
-    pgd = _image_part(attacked.attack)
-    if pgd is not None and pgd.threat.eps > 0:
+    pgd = _pgd(attacked.attack)
+    if pgd is not None and isinstance(pgd.threat, Ball) and pgd.threat.eps > 0:
         flags += _of_gradients(model, pgd, probe, Generator().manual_seed(seed).get_state)
     return flags
 
@@ -55,10 +55,12 @@ def _of_outcome(model: DualEncoder, attacked: Attacked) -> Iterator[Flag]:
         recall(after.caption[:captions], 1) - recall(before.caption[:captions], 1),
     )
     yield Flag("not_above_clean", rise <= 0, rise, 0.0, "recall under attack does not exceed clean recall (points)")
-    ball, words = _ball(attacked.attack), _words(attacked.attack)
+    threats = _threats(attacked.attack)
+    balls = [threat for threat in threats if isinstance(threat, Ball)]
+    words = max((threat.words for threat in threats if isinstance(threat, Edits)), default=0)
     moved = (attacked.pairs.images.int() - attacked.clean.images.int()).abs().max().item() / 255
-    limit = HALF_A_LEVEL + (0.0 if ball is None else ball.eps)
-    if ball is None or ball.norm == "linf":
+    limit = HALF_A_LEVEL + max((ball.eps for ball in balls), default=0.0)
+    if all(ball.norm == "linf" for ball in balls):
         yield Flag("inside_ball", moved <= limit + 1e-9, moved, limit, "no pixel moved further than epsilon")
     pairs = zip(attacked.clean.captions, attacked.pairs.captions)
     edits = float(max(sum(a != b for a, b in zip(old.split(), new.split())) for old, new in pairs))
@@ -96,7 +98,9 @@ def _of_gradients(model: DualEncoder, pgd: PGD, probe: Batch, state: Callable[[]
     yield Flag("more_steps_help", loss > -0.01, loss, -0.01, "twice the steps are not weaker (mean -cos)")
     half = len(probe) // 2
     if half and pgd.objective != "infonce":
-        gap = float((after(plain, first(probe, half)) - reached[:half]).abs().mean())
+        gap = float(
+            (after(plain, probe.take(torch.arange(half, device=probe.owner.device))) - reached[:half]).abs().mean()
+        )
         yield Flag("batch_size_free", gap < 0.01, gap, 0.01, "the same outcome in a smaller batch (mean -cos)")
     far = after(replace(plain, threat=Ball("linf", 32 / 255), steps=2 * pgd.steps))
     clean = _distance(model, probe)
@@ -123,16 +127,11 @@ def _distance(model: DualEncoder, batch: Batch) -> Float[Tensor, " b"]:
     return total / torch.bincount(batch.owner, minlength=len(batch))
 
 
-def _image_part(attack: Attack | None) -> PGD | None:
-    return attack.image if isinstance(attack, SGA) else attack if isinstance(attack, PGD) else None
+def _pgd(attack: Attack | None) -> PGD | None:
+    """The projected gradient ascent that the attack is or contains."""
+    return next((part for part in parts(attack) if isinstance(part, PGD)), None)
 
 
-def _ball(attack: Attack | None) -> Ball | None:
-    part = attack.image if isinstance(attack, SGA) else attack
-    return part.threat if isinstance(part, PGD | Noise) else None
-
-
-def _words(attack: Attack | None) -> int:
-    if isinstance(attack, SGA):
-        return attack.text.threat.words
-    return 0 if attack is None or isinstance(attack, PGD | Noise) else attack.threat.words
+def _threats(attack: Attack | None) -> list[Ball | Edits]:
+    """Where the attack and its parts may go."""
+    return [part.threat for part in parts(attack) if isinstance(getattr(part, "threat", None), Ball | Edits)]

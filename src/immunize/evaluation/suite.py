@@ -83,7 +83,7 @@ def perturbed(model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block
 
     def attacked() -> Iterator[Record]:
         for index in torch.arange(count).split(block):
-            parts.append(attack(model, pairs.batch(index).to(model.device), Generator().manual_seed(seed)))
+            parts.append(attack(model, pairs.batch(index, whole=True).to(model.device), Generator().manual_seed(seed)))
             yield {"step": int(index[-1]) + 1}
 
     for _ in watch(attacked(), count, label, "images"):
@@ -134,20 +134,6 @@ def result(model: DualEncoder, attacked: Attacked, subject: Subject, seed: int, 
         flags=flags,
         seconds=round(attacked.seconds, 3),
         device=str(model.device),
-    )
-
-
-def first(batch: Batch, count: int) -> Batch:
-    """The first `count` images of a batch with their captions."""
-    keep = int((batch.owner < count).sum())
-    return replace(
-        batch,
-        images=batch.images[:count],
-        captions=batch.captions[:keep],
-        owner=batch.owner[:keep],
-        image_ids=batch.image_ids[:count],
-        caption_ids=batch.caption_ids[:keep],
-        truth=batch.truth[:count],
     )
 
 

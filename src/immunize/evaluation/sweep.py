@@ -11,7 +11,7 @@ from immunize.evaluation.results import Sweep
 from immunize.evaluation.suite import perturbed, score
 from immunize.metrics.retrieval import recall
 from immunize.models import DualEncoder
-from immunize.threats import Ball, Radius
+from immunize.threats import Ball, Norm, Radius
 
 
 @frozen
@@ -22,13 +22,20 @@ class Curve:
     eps: tuple[Radius, ...]
     images: int = 100
 
+    @property
+    def norm(self) -> Norm:
+        """The ball's norm; raises ValueError where the attack's threat is no ball."""
+        if not isinstance(self.attack.threat, Ball):
+            raise ValueError(f"sweep.attack.threat: a curve over epsilon needs a ball, not {self.attack.threat}")
+        return self.attack.threat.norm
+
 
 def sweep(model: DualEncoder, curve: Curve, pairs: Pairs, *, seed: int, block: int) -> Sweep:
     """R@1 in both directions at each radius, the attack being otherwise the same."""
     some = pairs.head(curve.images)
     recalls = []
     for radius in curve.eps:
-        wider = replace(curve.attack, threat=Ball(curve.attack.threat.norm, radius))
+        wider = replace(curve.attack, threat=Ball(curve.norm, radius))
         found, _ = score(model, perturbed(model, wider, some, seed, block, len(some), f"eps {radius:.4f}"))
         recalls.append((round(recall(found.image, 1), 2), round(recall(found.caption, 1), 2)))
     tr, ir = zip(*recalls)

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from immunize.attacks.typos import typos
+from immunize.attacks.text.typos import typos
 from immunize.data.scenes.lexicon import (
     BREAK,
     COLORS,

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
-from immunize.attacks.importance import Words, by_gradient, by_masking
-from immunize.attacks.typos import some_typos
+from immunize.attacks.text.importance import Words, by_gradient, by_masking
+from immunize.attacks.text.typos import some_typos
 from immunize.batch import Batch, Embedding
 from immunize.config import frozen
 from immunize.models import language

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from immunize.attacks.typos import KEYBOARD, some_typos, typos
+from immunize.attacks.text.typos import KEYBOARD, some_typos, typos
 from immunize.data.scenes.lexicon import one_typo
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Generator
 
-from immunize.attacks.bert_attack import BertAttack
-from immunize.attacks.pgd import PGD
+from immunize.attacks.image.pgd import PGD
+from immunize.attacks.text.bert_attack import BertAttack
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from immunize.attacks.importance import _spans, by_gradient, by_masking
+from immunize.attacks.text.importance import _spans, by_gradient, by_masking
 from immunize.models import Clip
 from immunize.models.encode import encode_captions
 from immunize.models.tokenizer import train

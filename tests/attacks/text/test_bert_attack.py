@@ -11,10 +11,9 @@ import torch
 from torch import Generator, Tensor
 
 from immunize.attacks import BertAttack
-from immunize.attacks.typos import typos
+from immunize.attacks.text.typos import typos
 from immunize.batch import Batch
 from immunize.data.scenes.truth import is_true
-from immunize.evaluation.suite import first
 from immunize.models import Clip, language
 from immunize.models.encode import encode_captions, encode_images
 from immunize.threats import Edits
@@ -82,7 +81,7 @@ def allowed_edits(batch: Batch, caption: int, threat: Edits) -> list[str]:
 @pytest.mark.parametrize("known", [True, False])
 def test_the_best_edit_is_that_of_brute_force(trained: Clip, batch: Batch, unknown: Batch, known: bool) -> None:
     """With all positions open, one word is chosen as by trying everything."""
-    some = first(batch if known else unknown, 2)
+    some = (batch if known else unknown).take(torch.tensor([0, 1]))
     attack = BertAttack(Edits(words=1), typos=99, positions=100)
     for caption, found in enumerate(attacked(attack, trained, some)):
         edits = allowed_edits(some, caption, attack.threat)
@@ -95,7 +94,7 @@ def test_the_best_edit_is_that_of_brute_force(trained: Clip, batch: Batch, unkno
 def test_the_most_important_word_is_the_one_tried(
     proposer: None, trained: Clip, unknown: Batch, importance: Any
 ) -> None:
-    from immunize.attacks.importance import by_gradient, by_masking
+    from immunize.attacks.text.importance import by_gradient, by_masking
 
     attack = BertAttack(Edits(), "fake", candidates=3, importance=importance)
     words = [tuple(caption.split()) for caption in unknown.captions]

@@ -1,0 +1,1 @@
+"""Attacks on the image by queries alone, or by what is known of the model in part."""

@@ -1,0 +1,102 @@
+"""Projected gradient ascent on the pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator
+from torch.nn.functional import interpolate
+
+from immunize.attacks.victim import Best, Rows, Victim
+from immunize.batch import Batch, Image, Signal
+from immunize.config import frozen
+from immunize.models.dual_encoder import DualEncoder
+from immunize.objectives import Name
+from immunize.rng import draw_seed
+from immunize.threats import Ball, Waveform
+
+
+@frozen
+class PGD:
+    """x <- project(x + step * reach * steepest(grad)), steps + 1 points judged, the best kept (arXiv:1706.06083 sec. 2.1).
+
+    step: fraction of the threat's reach, multiplied along a cosine to 0 when `decay`. momentum: the direction is
+    m <- momentum * m + grad / ||grad||_1 (arXiv:1710.06081 alg. 1). random_start: uniform in the ball, two-sided.
+    restarts: further starts; each image keeps its best. scales: besides the image itself, resized copies (down or up and
+    back, with `noise` added first) whose gradients are summed (SGA, arXiv:2307.14061 sec. 4.2). objective: see
+    `immunize.objectives`; `infonce` takes the batch's other captions as negatives, the others are free of the batch.
+    targeted: towards `Batch.targets`. early_stop: a fooled image leaves the batch, with all its further costs.
+    The captions are those of the batch, encoded once.
+    """
+
+    threat: Ball | Waveform
+    steps: Annotated[int, Field(ge=0)] = 10
+    step: float = 0.25
+    decay: bool = False
+    momentum: Annotated[float, Field(ge=0)] = 0.0
+    random_start: bool = True
+    restarts: Annotated[int, Field(ge=1)] = 1
+    scales: tuple[float, ...] = ()
+    noise: float = 0.05
+    objective: Name = "away"
+    targeted: bool = False
+    early_stop: bool = False
+    kind: Literal["pgd"] = "pgd"
+
+    def __post_init__(self) -> None:
+        if self.early_stop and self.objective == "infonce":
+            raise ValueError("early_stop: infonce takes its negatives from the batch, so no image may leave it")
+
+    def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
+        seed = draw_seed(rng)
+        with Victim.of(model, batch, self.objective, self.targeted) as victim:
+            return victim.finish(batch, self.search(victim, seed))
+
+    def search(self, victim: Victim, seed: int) -> Best:
+        """The best of all starts for each example of `victim`, whatever its signals are."""
+        best, rows = Best(victim.clean), victim.all
+        for restart in range(self.restarts):
+            self._ascend(victim, best, rows, seed + restart)
+            if self.early_stop:
+                rows = victim.all[~best.success]
+        return best
+
+    def _ascend(self, victim: Victim, best: Best, rows: Rows, seed: int) -> None:
+        clean, noise = victim.clean[rows], Generator().manual_seed(seed)
+        x = self.threat.sample(clean, victim.keys[rows.cpu()], seed) if self.random_start else clean
+        velocity = torch.zeros_like(clean)
+        for k in range(self.steps + 1):
+            x = x.detach().requires_grad_(k < self.steps)
+            judged = victim.judge(x, rows)
+            best.update(x, judged, rows)
+            if k == self.steps or not len(rows):
+                break
+            copies = [victim.judge(_rescaled(x, s, self.noise, noise), rows).value for s in self.scales]
+            gradient = victim.gradient(torch.stack([judged.value, *copies]).sum(dim=0), x, rows)
+            if self.momentum:
+                gradient = velocity = self.momentum * velocity + _unit(gradient)
+            step = self._length(k) * self.threat.reach(clean)
+            x = self.threat.project(x.detach() + step * self.threat.steepest(gradient), clean)
+            if self.early_stop:
+                left = ~best.success[rows]
+                rows, x, clean, velocity = rows[left], x[left], clean[left], velocity[left]
+
+    def _length(self, k: int) -> float:
+        fade = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * k / self.steps)).item()) if self.decay else 1.0
+        return self.step * fade
+
+
+def _unit(gradient: Signal) -> Signal:
+    """The gradient over its l_1 norm, example by example."""
+    size = gradient.flatten(1).abs().sum(dim=1).clamp(min=1e-12)
+    return gradient / size.view(-1, *[1] * (gradient.dim() - 1))
+
+
+def _rescaled(x: Image, scale: float, noise: float, rng: Generator) -> Image:
+    """The image with Gaussian noise (one draw for the whole batch, so batches do not matter), resized and back."""
+    height, width = x.shape[-2:]
+    x = x + noise * torch.randn(x.shape[1:], generator=rng).to(x.device)
+    small = interpolate(x, (max(1, round(height * scale)), max(1, round(width * scale))), mode="bicubic")
+    return interpolate(small, (height, width), mode="bicubic")

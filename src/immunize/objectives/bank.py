@@ -1,0 +1,44 @@
+"""What an image is ranked against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from immunize.batch import Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """`text[k]`, unit embeddings of captions or class prompts; `own[b, k]`: text k is right for image b.
+
+    target: the text that each image is to be made to rank first, in a targeted attack. scale: logits are scale * cos.
+    """
+
+    text: Float[Tensor, "k d"]
+    own: Bool[Tensor, "b k"]
+    scale: Float[Tensor, ""]
+    target: Int[Tensor, " b"] | None = None
+
+    def take(self, rows: Int[Tensor, " r"]) -> Bank:
+        """The bank of images `rows`; a row may be taken several times."""
+        return replace(self, own=self.own[rows], target=None if self.target is None else self.target[rows])
+
+    def logits(self, image: Embedding) -> Float[Tensor, "n k"]:
+        """scale * <f(x), g(t)> in float32."""
+        return self.scale.float() * (image.float() @ self.text.float().T)
+
+    @property
+    def aim(self) -> Bool[Tensor, "b k"]:
+        """The texts to get away from, or, in a targeted attack, the one to get to."""
+        if self.target is None:
+            return self.own
+        return torch.nn.functional.one_hot(self.target, self.own.shape[1]).bool()
+
+    @property
+    def sign(self) -> int:
+        """1 away from `aim`, -1 towards it."""
+        return 1 if self.target is None else -1

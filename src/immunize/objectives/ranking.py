@@ -1,0 +1,60 @@
+"""How far the right text of an image is from ranking first: what classifiers are attacked with, for any bank of texts.
+
+With one right text a row these are the losses of the same name on logits = scale * cos; with several (the captions of
+an image) the right ones count together (`cross_entropy`) or the best of them counts (`margin`, `dlr`).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from immunize.batch import Embedding
+from immunize.objectives.bank import Bank
+
+
+def cross_entropy(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
+    """-log softmax of the right texts together; towards a target, log softmax of the target."""
+    logits = bank.logits(image)
+    right = logits.masked_fill(~bank.aim, -torch.inf).logsumexp(dim=1)
+    return bank.sign * (logits.logsumexp(dim=1) - right)
+
+
+def margin(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
+    """max logit of the wrong texts - max logit of the right ones: above 0 exactly where the image is fooled.
+
+    Towards a target its logit less that of the best other text. Texts are masked with -inf, never by a product
+    (arXiv:1608.04644 sec. V with the sign turned).
+    """
+    return _margin(bank.logits(image), bank)
+
+
+def dlr(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
+    """(max wrong - z_y) / (z_(1) - z_(3)), free of shift and scale (arXiv:2003.01690 eq. 6); targeted, eq. 7.
+
+    Towards a target t it is (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2). Raises ValueError under three texts, or four.
+    """
+    logits = bank.logits(image)
+    needed = 3 if bank.target is None else 4
+    if logits.shape[1] < needed:
+        raise ValueError(f"dlr needs {needed} texts to rank and has {logits.shape[1]}; use cross_entropy or margin")
+    top = logits.topk(needed, dim=1).values
+    right = logits.masked_fill(~bank.own, -torch.inf).amax(dim=1)
+    if bank.target is None:
+        wrong = logits.masked_fill(bank.own, -torch.inf).amax(dim=1)
+        return (wrong - right) / (top[:, 0] - top[:, 2]).clamp(min=1e-12)
+    reached = logits.gather(1, bank.target[:, None])[:, 0]
+    return (reached - right) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2).clamp(min=1e-12)
+
+
+def fooled(logits: Float[Tensor, "b k"], bank: Bank) -> Tensor:
+    """Whether a wrong text, or the target, ranks alone before all others."""
+    return _margin(logits, bank) > 0
+
+
+def _margin(logits: Float[Tensor, "b k"], bank: Bank) -> Float[Tensor, " b"]:
+    aim = bank.aim
+    right = logits.masked_fill(~aim, -torch.inf).amax(dim=1)
+    wrong = logits.masked_fill(aim, -torch.inf).amax(dim=1)
+    return bank.sign * (wrong - right)
