@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from immunize.config import ConfigurationError, parse
+from immunize.config import ConfigurationError, dump, parse
 from immunize.rng import keys
 from immunize.threats import Ball
 
@@ -94,6 +95,43 @@ def test_the_start_follows_the_example_and_the_seed(norm: Literal["linf", "l2"])
 
 def test_the_radius_may_be_written_as_a_fraction() -> None:
     assert parse({"norm": "linf", "eps": "2/255"}, Ball, "here").eps == 2 / 255
+    assert parse({"norm": "linf", "eps": "0.5/255"}, Ball, "here").eps == 0.5 / 255
     for wrong in ({"norm": "l1", "eps": 1}, {"norm": "linf", "eps": -1}, {"norm": "linf", "eps": "two"}):
         with pytest.raises(ConfigurationError, match=r"here: (norm|eps)"):
             parse(wrong, Ball, "here")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 30), st.floats(0, 3), st.integers(0, 1000))
+def test_l0_keeps_the_pixels_that_moved_most(count: int, reach: float, seed: int) -> None:
+    """Against a loop that sorts the pixels of each image; the channels of a pixel count together."""
+    x = CLEAN + reach * torch.randn(CLEAN.shape, generator=torch.Generator().manual_seed(seed))
+    inside = Ball("l0", float(count)).project(x, CLEAN)
+    assert inside.min() >= 0 and inside.max() <= 1
+    for after, clean, wanted in zip(inside, CLEAN, x.clamp(0, 1), strict=True):
+        size = (wanted - clean).square().sum(dim=0).flatten()
+        kept = sorted(range(25), key=lambda i: -size[i].item())[:count]
+        changed = (after != clean).any(dim=0).flatten().nonzero().flatten().tolist()
+        assert set(changed) <= set(kept)
+        assert torch.equal(after.flatten(1)[:, kept], wanted.flatten(1)[:, kept])
+
+
+def test_l0_counts_pixels_not_channels() -> None:
+    x = CLEAN.clone()
+    x[0, 0, 1, 1] += 0.01
+    x[0, 2, 1, 1] -= 0.01
+    x[1, 1, 0, :] = 1 - x[1, 1, 0, :]
+    assert Ball("l0", 9.0).distance(x, CLEAN).tolist() == [1, 5, 0]
+
+
+def test_distance_is_the_norm() -> None:
+    x = (CLEAN + 0.3).clamp(0, 1)
+    for norm in ("linf", "l2"):
+        assert torch.allclose(Ball(norm, 1.0).distance(x, CLEAN), distance(x, CLEAN, norm).float())
+
+
+def test_an_infinite_ball_is_the_box_and_survives_json() -> None:
+    ball = parse({"norm": "l2", "eps": "inf"}, Ball, "here")
+    assert ball.eps == inf and dump(ball) == {"norm": "l2", "eps": "inf"} and parse(dump(ball), Ball, "here") == ball
+    assert torch.equal(ball.project(CLEAN + 7, CLEAN), torch.ones_like(CLEAN))
+    assert ball.sample(CLEAN, KEYS, 0).isfinite().all()
