@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from immunize.batch import Embedding, Image
+from immunize.batch import Embedding
 from immunize.models.dual_encoder import DualEncoder
+from immunize.models.wrapped import Wrapped
 
 
-class Remembering(nn.Module):
+class Remembering(Wrapped):
     """`model`, as long as its weights do not change; `encode_captions` asks it for up to `limit` distinct captions.
 
     When the memory is full it is emptied, so that it costs limit * d floats and no more.
     """
 
     def __init__(self, model: DualEncoder, limit: int = 200_000) -> None:
-        nn.Module.__init__(self)
-        self.model = model
+        Wrapped.__init__(self, model)
         self.limit = limit
         self._row: dict[str, int] = {}
         self._table: Tensor | None = None
@@ -42,27 +41,3 @@ class Remembering(nn.Module):
         if self._table is None:
             return encode(captions)
         return self._table[torch.tensor([self._row[caption] for caption in captions], device=self._table.device)]
-
-    def encode_image(self, images: Image) -> Embedding:
-        return self.model.encode_image(images)
-
-    def encode_text(self, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None) -> Embedding:
-        return self.model.encode_text(tokens, embedded)
-
-    def embed_tokens(self, tokens: Int[Tensor, "c l"]) -> Float[Tensor, "c l w"]:
-        return self.model.embed_tokens(tokens)
-
-    def tokenize(self, captions: Sequence[str]) -> Int[Tensor, "c l"]:
-        return self.model.tokenize(captions)
-
-    @property
-    def logit_scale(self) -> Float[Tensor, ""]:
-        return self.model.logit_scale
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @property
-    def resolution(self) -> int:
-        return self.model.resolution
