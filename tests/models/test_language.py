@@ -43,6 +43,21 @@ def test_each_word_gets_the_proposals_of_its_own_position(probe: MaskedLanguage)
         assert proposals == tuple(following(probe, word, 3) for word in caption.split())
 
 
+def test_legacy_each_word_gets_the_proposals_of_the_piece_before_it(probe: MaskedLanguage) -> None:
+    """The published copies' [CLS] off-by-one, on request: "dog" gets what was predicted at "blue" (attacks.md 5.17)."""
+    (found,) = probe.substitutes(["green blue dog cat"], 3, legacy_offset=True)
+    before = ("[CLS]", "green", "blue", "dog")
+    for word, previous, proposals in zip(("green", "blue", "dog", "cat"), before, found, strict=True):
+        expected = following(probe, previous, 4) if previous == "[CLS]" else (previous, *following(probe, previous, 3))
+        assert proposals == tuple(other for other in expected if other != word)[:3]
+    assert probe.substitutes(["green blue dog cat"], 3) != [found]  # and the two do not share a memory
+
+
+def test_whole_words_are_the_vocabulary_without_pieces(probe: MaskedLanguage) -> None:
+    assert {"red", "dog"} <= set(probe.whole_words)
+    assert all(word.isalpha() for word in probe.whole_words)
+
+
 def test_a_word_of_several_pieces_takes_its_first_and_those_behind_are_not_moved(probe: MaskedLanguage) -> None:
     pieces = probe.tokenizer.tokenize("catdog")
     assert len(pieces) > 1 and pieces[0] == "cat"

@@ -9,13 +9,13 @@ import open_clip
 import timm
 import torch
 from jaxtyping import Float, Int
-from open_clip.transformer import text_global_pool
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from immunize.batch import Embedding, Image
 from immunize.config import frozen
+from immunize.models.causal import causal_text
 from immunize.models.pixels import Normalization, Pixels
 
 Tokenize = Callable[[Sequence[str]], Int[Tensor, "c l"]]
@@ -82,7 +82,7 @@ class Clip(nn.Module):
                 )
             return normalize(self.net.encode_text(tokens).float(), dim=-1)
         embedded = self.embed_tokens(tokens) if embedded is None else embedded
-        return normalize(_causal_text(self.net, tokens, embedded).float(), dim=-1)
+        return normalize(causal_text(self.net, tokens, embedded).float(), dim=-1)
 
     def embed_tokens(self, tokens: Int[Tensor, "c l"]) -> Float[Tensor, "c l w"]:
         return self.net.get_submodule("token_embedding")(tokens)
@@ -116,16 +116,3 @@ def load_trunk(model: Clip, path: str) -> None:
     foreign = [name for name in surplus if not name.startswith(("classifier.", "fc.", "head."))]
     if missing or foreign:
         raise ValueError(f"{path} does not fit the vision tower: missing {missing[:3]}, unknown {foreign[:3]}")
-
-
-def _causal_text(
-    net: open_clip.CLIP, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"]
-) -> Float[Tensor, "c d"]:
-    """open_clip's text tower on `l` positions only: causal, so what would follow the end of text changes nothing."""
-    length = tokens.shape[1]
-    x = embedded + net.positional_embedding[:length]
-    mask = None if net.attn_mask is None else net.attn_mask[:length, :length]
-    x = net.ln_final(net.transformer(x, attn_mask=mask))
-    x = text_global_pool(x, tokens, net.text_pool_type, eos_token_id=net.text_eos_id)
-    projection = net.text_projection
-    return projection(x) if isinstance(projection, nn.Linear) else x if projection is None else x @ projection

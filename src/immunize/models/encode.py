@@ -6,28 +6,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from immunize.batch import Embedding
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.remembering import Remembering
+from immunize.models.words import Tokenize
 
 
 @torch.no_grad()
-def encode_captions(model: DualEncoder, captions: Sequence[str], block: int = 128) -> Embedding:
-    """g(t) for each caption, in order; a repeated caption is encoded once and padding stays short."""
+def encode_captions(
+    model: DualEncoder, captions: Sequence[str], block: int = 128, tokenize: Tokenize | None = None
+) -> Embedding:
+    """g(t) for each caption, in order; a repeated caption is encoded once and padding stays short.
+
+    `tokenize` stands in for the model's own: `models.words.WordTokens` where captions share their words.
+    """
     place: dict[str, int] = {}
     index = [place.setdefault(caption, len(place)) for caption in captions]
+    tokenize = tokenize or model.tokenize
 
     def encode(distinct: Sequence[str]) -> Embedding:
-        return _encode_distinct(model, distinct, block)
+        return _encode_distinct(model, tokenize(distinct), block)
 
     encoded = model.recall(tuple(place), encode) if isinstance(model, Remembering) else encode(tuple(place))
     return encoded[torch.tensor(index, device=encoded.device)]
 
 
-def _encode_distinct(model: DualEncoder, captions: Sequence[str], block: int) -> Embedding:
-    tokens = model.tokenize(captions)
+def _encode_distinct(model: DualEncoder, tokens: Int[Tensor, "c l"], block: int) -> Embedding:
     lengths = tokens.shape[1] - (tokens != 0).long().flip(1).argmax(dim=1)  # 0 pads, and is CLIP's own "!" too
     order = lengths.argsort(stable=True)
     parts = [model.encode_text(tokens[rows, : int(lengths[rows].max())]) for rows in order.split(block)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -21,37 +22,63 @@ from transformers import (  # type: ignore[attr-defined]
 )
 
 from immunize.models.device import best
+from immunize.models.shelf import Shelf
 from immunize.models.tokenizer import PAD, START, UNKNOWN, WORD_START, train
 
 Substitutes = tuple[tuple[str, ...], ...]
 
 
 class MaskedLanguage:
-    """A BERT-like model with its tokenizer; substitutes are kept in memory, so a caption is looked at once."""
+    """A BERT-like model with its tokenizer; substitutes are kept, in memory and on `shelf`, so a caption is read once."""
 
-    def __init__(self, model: BertForMaskedLM, tokenizer: BertTokenizerFast) -> None:
+    def __init__(self, model: BertForMaskedLM, tokenizer: BertTokenizerFast, shelf: Shelf | None = None) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.shelf = shelf
         self.vocabulary = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         whole = [word.isalpha() and word not in tokenizer.all_special_tokens for word in self.vocabulary]
         self._whole_words = torch.tensor(whole, device=model.device)
-        self._known: dict[tuple[str, int], Substitutes] = {}
+        self._known: dict[str, dict[str, Substitutes]] = {}
 
-    def substitutes(self, captions: Sequence[str], k: int, block: int = 256) -> list[Substitutes]:
+    @property
+    def whole_words(self) -> tuple[str, ...]:
+        """The pieces of the vocabulary that are words of their own."""
+        return tuple(self.vocabulary[i] for i in self._whole_words.nonzero().flatten().tolist())
+
+    def substitutes(
+        self, captions: Sequence[str], k: int, block: int = 256, legacy_offset: bool = False
+    ) -> list[Substitutes]:
         """For each whitespace word of each caption the `k` likeliest whole words at its own position, itself excluded.
 
         As BERT-Attack (arXiv:2004.09984 sec. 3.2) the caption is read unmasked. A word of several pieces takes the
-        proposals at its first piece; a word beyond the model's length has none.
+        proposals at its first piece; a word beyond the model's length has none. `legacy_offset`: at the piece before its
+        first, as the copies that do not skip [CLS] have it.
         """
-        new = [caption for caption in dict.fromkeys(captions) if (caption, k) not in self._known]
-        new.sort(key=len)
+        key = f"{k}{' legacy' if legacy_offset else ''}"
+        known = self._known.setdefault(key, {})
+        new = sorted((caption for caption in dict.fromkeys(captions) if caption not in known), key=len)
+        if self.shelf is not None and new:
+            known.update(self.shelf.get(f"{self.digest} {key}", new))
+            new = [caption for caption in new if caption not in known]
         for start in range(0, len(new), block):
             part = new[start : start + block]
-            self._known.update(((caption, k), found) for caption, found in zip(part, self._propose(part, k)))
-        return [self._known[caption, k] for caption in captions]
+            found = dict(zip(part, self._propose(part, k, legacy_offset)))
+            known.update(found)
+            if self.shelf is not None:
+                self.shelf.put(f"{self.digest} {key}", found)
+        return [known[caption] for caption in captions]
+
+    @cached_property
+    def digest(self) -> str:
+        """What names the model on the shelf: a hash of its weights and its vocabulary."""
+        hashed = hashlib.blake2b("\0".join(self.vocabulary).encode(), digest_size=16)
+        for name, value in sorted(self.model.state_dict().items()):
+            hashed.update(name.encode())
+            hashed.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return hashed.hexdigest()
 
     @torch.no_grad()
-    def _propose(self, captions: Sequence[str], k: int) -> list[Substitutes]:
+    def _propose(self, captions: Sequence[str], k: int, legacy_offset: bool) -> list[Substitutes]:
         words = [caption.split() for caption in captions]
         encoded = self.encode(words)
         logits = self.model(**encoded).logits.masked_fill(~self._whole_words, -torch.inf)
@@ -61,7 +88,7 @@ class MaskedLanguage:
             first: dict[int, int] = {}
             for at, word in enumerate(encoded.word_ids(row)):
                 if word is not None:
-                    first.setdefault(word, at)
+                    first.setdefault(word, at - legacy_offset)
             found.append(
                 tuple(self._other(top[row][first[i]], w, k) if i in first else () for i, w in enumerate(sentence))
             )
@@ -94,11 +121,14 @@ class MaskedLanguage:
 
 
 @lru_cache(maxsize=4)
-def load(folder: str) -> MaskedLanguage:
-    """A saved or published masked language model; nothing is downloaded unless `folder` names a hub model."""
-    return MaskedLanguage(
-        AutoModelForMaskedLM.from_pretrained(folder).to(best()), AutoTokenizer.from_pretrained(folder)
-    )
+def load(folder: str, cache: str | None = None) -> MaskedLanguage:
+    """A saved or published masked language model; nothing is downloaded unless `folder` names a hub model.
+
+    cache: the file where its proposals are kept.
+    """
+    shelf = None if cache is None else Shelf(Path(cache))
+    model = AutoModelForMaskedLM.from_pretrained(folder).to(best())
+    return MaskedLanguage(model, AutoTokenizer.from_pretrained(folder), shelf)
 
 
 def fresh(captions: Iterable[str], *, vocabulary: int, width: int, layers: int, length: int) -> MaskedLanguage:
