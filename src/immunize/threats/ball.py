@@ -77,7 +77,7 @@ class Ball:
 
         For l_0 random values at `eps` random pixels; for an infinite ball a random image.
         """
-        noise = uniform(seed, keys, clean[0].numel() + 1).to(clean.device)
+        noise = uniform(seed, keys, clean.shape[1:].numel() + 1).to(clean.device)
         direction = (noise[:, 1:] * 2 - 1).view(clean.shape)
         if self.norm == "l0" or isinf(self.eps):
             return self.project(noise[:, 1:].view(clean.shape), clean)

@@ -38,5 +38,5 @@ class Waveform:
 
     def sample(self, clean: Signal, keys: Int[Tensor, " b"], seed: int) -> Signal:
         """A uniform random start."""
-        noise = uniform(seed, keys, clean[0].numel()).to(clean.device).view(clean.shape)
+        noise = uniform(seed, keys, clean.shape[1:].numel()).to(clean.device).view(clean.shape)
         return self.project(clean + self.reach(clean) * (2 * noise - 1), clean)

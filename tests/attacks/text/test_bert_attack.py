@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from immunize.attacks import BertAttack
+from immunize.attacks.text.draft import Draft
+from immunize.attacks.text.importance import by_gradient, by_masking
 from immunize.attacks.text.typos import typos
 from immunize.batch import Batch
 from immunize.data.scenes.truth import is_true
@@ -22,7 +25,7 @@ from immunize.threats import Edits
 class Proposer:
     """Proposals that name their position; sentences that are the nearer the fewer letters they differ by."""
 
-    def substitutes(self, captions: Sequence[str], k: int) -> list[Any]:
+    def substitutes(self, captions: Sequence[str], k: int, legacy_offset: bool = False) -> list[Any]:
         return [
             tuple(tuple(f"place{i}{letter}" for letter in "abcdef"[:k]) for i, _ in enumerate(caption.split()))
             for caption in captions
@@ -35,7 +38,7 @@ class Proposer:
 
 @pytest.fixture
 def proposer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language, "load", lambda folder: Proposer())
+    monkeypatch.setattr(language, "load", lambda folder, cache=None: Proposer())
 
 
 def attacked(attack: BertAttack, model: Clip, batch: Batch) -> tuple[str, ...]:
@@ -94,15 +97,12 @@ def test_the_best_edit_is_that_of_brute_force(trained: Clip, batch: Batch, unkno
 def test_the_most_important_word_is_the_one_tried(
     proposer: None, trained: Clip, unknown: Batch, importance: Any
 ) -> None:
-    from immunize.attacks.text.importance import by_gradient, by_masking
-
     attack = BertAttack(Edits(), "fake", candidates=3, importance=importance)
-    words = [tuple(caption.split()) for caption in unknown.captions]
-    image = encode_images(trained, unknown.images)[unknown.owner]
-    for c, (old, new) in enumerate(zip(words, attacked(attack, trained, unknown))):
-        at = [(c, i) for i, word in enumerate(old) if Edits().editable(word)]
-        masking = importance == "mask"
-        scores = by_masking(trained, image, words, at, "[UNK]") if masking else by_gradient(trained, image, words, at)
+    with Draft.of(trained, unknown, Edits(), None) as draft:
+        pass
+    for c, (old, new) in enumerate(zip(draft.words, attacked(attack, trained, unknown))):
+        at = [(c, i) for i, word in enumerate(old) if Edits().editable(word, known=False)]
+        scores = by_masking(draft, at, "[UNK]") if importance == "mask" else by_gradient(draft, at)
         changed = [i for i, (a, b) in enumerate(zip(old, new.split())) if a != b]
         assert changed in ([], [at[int(scores.argmax())][1]])
 
@@ -132,11 +132,11 @@ def test_untrue_edits_are_refused_where_the_scene_is_known(
     """Every proposal is a word that makes most captions false; what comes out is true all the same."""
 
     class Liar(Proposer):
-        def substitutes(self, captions: Sequence[str], k: int) -> list[Any]:
+        def substitutes(self, captions: Sequence[str], k: int, legacy_offset: bool = False) -> list[Any]:
             lies = ("red", "blue", "square", "ring", "large", "small", "top", "left", "striped", "three")
             return [tuple(lies for _ in caption.split()) for caption in captions]
 
-    monkeypatch.setattr(language, "load", lambda folder: Liar())
+    monkeypatch.setattr(language, "load", lambda folder, cache=None: Liar())
     attack = BertAttack(Edits(words=2), "fake", positions=100)
     after = attacked(attack, trained, batch)
     assert all(is_true(text, batch.truth[o] or "") for text, o in zip(after, batch.owner.tolist(), strict=True))
@@ -160,3 +160,44 @@ def test_a_caption_that_cannot_be_edited_stays_as_it_is(proposer: None, trained:
 
 def test_without_a_language_model_and_typos_nothing_happens(trained: Clip, batch: Batch) -> None:
     assert attacked(BertAttack(Edits(words=3)), trained, batch) == batch.captions
+
+
+class Pieces(Proposer):
+    """Proposals that name the word they were predicted at: with the legacy offset that before."""
+
+    def substitutes(self, captions: Sequence[str], k: int, legacy_offset: bool = False) -> list[Any]:
+        return [tuple((f"at{i - legacy_offset}",) for i, _ in enumerate(caption.split())) for caption in captions]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_legacy_offset_shifts_every_candidate(
+    trained: Clip, unknown: Batch, monkeypatch: pytest.MonkeyPatch, legacy: bool
+) -> None:
+    """Published success rates come from the candidates of the word before; ours do not by default (attacks.md 5.17)."""
+    monkeypatch.setattr(language, "load", lambda folder, cache=None: Pieces())
+    attack = BertAttack(Edits(words=9), "fake", positions=99, legacy_offset=legacy)
+    moved = 0
+    for old, new in zip(unknown.captions, attacked(attack, trained, unknown), strict=True):
+        for i, (before, after) in enumerate(zip(old.split(), new.split(), strict=True)):
+            moved += before != after
+            assert after in (before, f"at{i - legacy}")
+    assert moved and not BertAttack(Edits()).legacy_offset
+
+
+def test_a_share_of_the_words_is_each_captions_own_budget(proposer: None, trained: Clip, unknown: Batch) -> None:
+    """At most 40 % of the words, but one at least (BERT-Attack's own budget)."""
+    short = replace(unknown, captions=("red ball", *unknown.captions[1:]))
+    after = attacked(BertAttack(Edits(words=99, share=0.4), "fake", positions=99), trained, short)
+    counts = [
+        (sum(a != b for a, b in zip(old.split(), new.split())), len(old.split()))
+        for old, new in zip(short.captions, after, strict=True)
+    ]
+    assert all(changed <= max(1, int(0.4 * length)) for changed, length in counts)
+    assert max(changed for changed, _ in counts) > 1
+
+
+def test_proposals_are_kept_in_a_file(trained: Clip, unknown: Batch, language_folder: str, tmp_path: Path) -> None:
+    cached = BertAttack(Edits(), language_folder, candidates=4, cache=str(tmp_path / "proposals"))
+    plain = replace(cached, cache=None)
+    assert attacked(cached, trained, unknown) == attacked(plain, trained, unknown)
+    assert (tmp_path / "proposals").exists()

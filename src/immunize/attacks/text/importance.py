@@ -9,44 +9,52 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from immunize.batch import Embedding
-from immunize.models.dual_encoder import DualEncoder
-from immunize.models.encode import encode_captions
+from immunize.attacks.text.draft import Draft
+from immunize.attacks.text.rules import Edit
 
-Words = tuple[str, ...]
+Places = Sequence[tuple[int, int]]
 
 
-def by_masking(
-    model: DualEncoder, image: Embedding, sentences: Sequence[Words], at: Sequence[tuple[int, int]], mask: str
-) -> Float[Tensor, " e"]:
+def ranked(draft: Draft, at: Places, mask: str | None) -> list[tuple[int, int]]:
+    """The places, the most important first: by masking, or by the gradient where there is no mask."""
+    if not at:
+        return []
+    scores = by_gradient(draft, at) if mask is None else by_masking(draft, at, mask)
+    return [at[i] for i in scores.argsort(descending=True, stable=True).tolist()]
+
+
+def by_masking(draft: Draft, at: Places, mask: str) -> Float[Tensor, " e"]:
     """-<f(x), g(t with `mask` at that word)> for each (caption, word) of `at`: one encoding a word (arXiv:2004.09984)."""
-    texts = [" ".join((*sentences[c][:p], mask, *sentences[c][p + 1 :])) for c, p in at]
-    owner = torch.tensor([c for c, _ in at], device=image.device)
-    return -(image[owner] * encode_captions(model, texts)).sum(dim=1)
+    return draft.score([draft.after(Edit(caption, position, mask)) for caption, position in at])[1]
 
 
-def by_gradient(
-    model: DualEncoder, image: Embedding, sentences: Sequence[Words], at: Sequence[tuple[int, int]]
-) -> Float[Tensor, " e"]:
+def by_gradient(draft: Draft, at: Places) -> Float[Tensor, " e"]:
     """||d <f(x), g(t)> / d (vectors of that word)||_2 for each (caption, word) of `at`: one backward pass for all.
 
     Needs a tokenizer that splits words one by one, as byte-pair tokenizers do; a word cut off by the context length
     has importance 0.
     """
-    tokens = model.tokenize([" ".join(words) for words in sentences])
-    with torch.enable_grad():
-        embedded = model.embed_tokens(tokens).detach().requires_grad_()
-        (gradient,) = torch.autograd.grad((image * model.encode_text(tokens, embedded)).sum(), embedded)
+    _, gradient = slope(draft)
     energy = torch.nn.functional.pad(gradient.square().sum(dim=-1).cumsum(dim=1), (1, 0))
-    spans = _spans(model, sentences, at).clamp(max=tokens.shape[1]).to(energy.device)
-    owner = torch.tensor([c for c, _ in at], device=energy.device)
-    return (energy[owner, spans[:, 1]] - energy[owner, spans[:, 0]]).clamp(min=0).sqrt()
+    first, last = spans(draft, at).clamp(max=gradient.shape[1]).to(energy.device).unbind(dim=1)
+    owner = torch.tensor([c for c, _ in at], dtype=torch.int64, device=energy.device)
+    return (energy[owner, last] - energy[owner, first]).clamp(min=0).sqrt()
 
 
-def _spans(model: DualEncoder, sentences: Sequence[Words], at: Sequence[tuple[int, int]]) -> Int[Tensor, "e 2"]:
+def slope(draft: Draft) -> tuple[Int[Tensor, "c l"], Float[Tensor, "c l w"]]:
+    """The captions' tokens as they stand and d -<f(x), g(t)> / d (vector of each): one pass forth and back for all."""
+    tokens = draft.tokens([" ".join(words) for words in draft.words])
+    draft.count(torch.arange(len(tokens), device=tokens.device))
+    with torch.enable_grad():
+        embedded = draft.model.embed_tokens(tokens).detach().requires_grad_()
+        value = -(draft.guide * draft.model.encode_text(tokens, embedded)).sum()
+        return tokens, torch.autograd.grad(value, embedded)[0]
+
+
+def spans(draft: Draft, at: Places) -> Int[Tensor, "e 2"]:
     """First and last-plus-one token of each word, the start of text being token 0."""
-    distinct = list(dict.fromkeys(word for words in sentences for word in words))
-    ends_of_text = model.tokenize(distinct).argmax(dim=1)  # the end of text is the largest id
-    pieces = dict(zip(distinct, (ends_of_text - 1).tolist()))
-    ends = [list(accumulate((pieces[word] for word in words), initial=1)) for words in sentences]
-    return torch.tensor([(ends[c][p], ends[c][p + 1]) for c, p in at]).view(-1, 2)
+    ends = {
+        caption: list(accumulate((len(draft.tokens.pieces(word)) for word in draft.words[caption]), initial=1))
+        for caption in dict.fromkeys(caption for caption, _ in at)
+    }
+    return torch.tensor([(ends[c][p], ends[c][p + 1]) for c, p in at], dtype=torch.int64).view(-1, 2)

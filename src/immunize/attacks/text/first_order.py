@@ -1,0 +1,84 @@
+"""What a substitute would change to first order: one gradient prices all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool1d
+
+from immunize.attacks.text.draft import Draft
+from immunize.attacks.text.importance import slope, spans
+from immunize.attacks.text.rules import Edit
+
+Place = tuple[int, int]
+
+
+def leading(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) -> list[Edit]:
+    """The `count` edits of each caption that promise most, of all the choices at all the places."""
+    choices = {place: options for place, options in choices.items() if options}
+    if not choices:
+        return []
+    places = list(choices)
+    words = list(dict.fromkeys(word for options in set(map(tuple, choices.values())) for word in options))
+    best, index = _prices(draft, places, words, _mask(choices, words).to(draft.guide.device)).topk(
+        min(count, len(words))
+    )
+    width, best = best.shape[1], best.flatten()
+    caption = torch.tensor([caption for caption, _ in places], device=best.device).repeat_interleave(width)
+    order = best.argsort(descending=True, stable=True)
+    order = order[caption[order].argsort(stable=True)]
+    rank = torch.arange(len(order), device=order.device) - torch.searchsorted(caption[order], caption[order])
+    kept = order[(rank < count) & best[order].isfinite()]
+    chosen = index.flatten()[kept].tolist()
+    return [Edit._make((*places[at // width], words[word])) for at, word in zip(kept.tolist(), chosen)]
+
+
+def _mask(choices: Mapping[Place, Sequence[str]], words: Sequence[str]) -> Tensor:
+    """Which of the words may stand at which place."""
+    number = {word: i for i, word in enumerate(words)}
+    rows: dict[int, Tensor] = {}
+    for options in choices.values():
+        if id(options) not in rows:
+            rows[id(options)] = torch.zeros(len(words), dtype=torch.bool)
+            rows[id(options)][[number[word] for word in options]] = True
+    return torch.stack([rows[id(options)] for options in choices.values()])
+
+
+def _prices(draft: Draft, places: Sequence[Place], words: Sequence[str], mask: Tensor) -> Float[Tensor, "p w"]:
+    """<E[word] - E[word there], d value / d E[word there]> for each place and word; -inf where the mask says so.
+
+    A word of other pieces than stand at the place is stretched to their number.
+    """
+    tokens, gradient = slope(draft)
+    embedded = draft.model.embed_tokens(tokens)
+    caption = torch.tensor([caption for caption, _ in places], device=tokens.device)
+    first, last = spans(draft, places).to(tokens.device).clamp(max=tokens.shape[1] - 1).unbind(dim=1)
+    prices = torch.full(mask.shape, -torch.inf, device=tokens.device)
+    for width in (last - first).unique().tolist():
+        rows = (last - first == width).nonzero()[:, 0]
+        if not width:  # beyond the context
+            continue
+        at = first[rows, None] + torch.arange(width, device=tokens.device)
+        slopes, there = gradient[caption[rows, None], at], embedded[caption[rows, None], at]
+        prices[rows] = slopes.flatten(1) @ stretched(draft, words, width).flatten(1).T
+        prices[rows] -= (slopes * there).sum(dim=(1, 2))[:, None]
+    return prices.masked_fill(~mask, -torch.inf)
+
+
+def stretched(draft: Draft, words: Sequence[str], width: int) -> Float[Tensor, "w n d"]:
+    """The vectors of each word's pieces, as they are where their number is `width`, else repeated or averaged."""
+    draft.tokens.read(set(words))
+    pieces = [draft.tokens.pieces(word) for word in words]
+    flat = torch.tensor([i for ids in pieces for i in ids], device=draft.guide.device)
+    vectors = draft.model.embed_tokens(flat[None])[0].split(list(map(len, pieces)))
+    counts = torch.tensor(list(map(len, pieces)))
+    out = vectors[0].new_zeros(len(words), width, vectors[0].shape[1])
+    for count in counts.unique().tolist():
+        rows = (counts == count).nonzero()[:, 0]
+        if count:  # a word that the tokenizer drops has no vector
+            group = torch.stack([vectors[i] for i in rows.tolist()])
+            out[rows] = adaptive_avg_pool1d(group.transpose(1, 2), width).transpose(1, 2)
+    return out
