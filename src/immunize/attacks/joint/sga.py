@@ -7,8 +7,7 @@ from typing import Literal
 
 from torch import Generator
 
-from immunize.attacks.image.pgd import PGD
-from immunize.attacks.text.bert_attack import BertAttack
+from immunize.attacks.joint.halves import Image, Text
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
@@ -18,12 +17,12 @@ from immunize.models.dual_encoder import DualEncoder
 class SGA:
     """t' = text(t; x), x' = image(x; all t' of x), t'' = text(t; x') from the original captions (arXiv:2307.14061).
 
-    With `again` false it ends at (x', t'): the inner maximization of MAT (arXiv:2405.18770 sec. 4.2.1). `image.scales`
-    is the set of resized copies; with none it is Co-Attack's order without its objective.
+    text, image: any attack on that half; published with `PGD` and its `scales`, the set of resized copies. again: false
+    ends at (x', t'), the inner maximization of MAT (arXiv:2405.18770 sec. 4.2.1).
     """
 
-    text: BertAttack
-    image: PGD
+    text: Text
+    image: Image
     again: bool = True
     kind: Literal["sga"] = "sga"
 
