@@ -17,7 +17,7 @@ from immunize.batch import Embedding
 from immunize.objectives.bank import Bank
 from immunize.objectives.consistency import away, consistency
 from immunize.objectives.contrastive import infonce
-from immunize.objectives.ranking import cross_entropy, dlr, fooled, margin
+from immunize.objectives.ranking import cross_entropy, dlr, fooled, gap, margin
 
 Objective = Callable[[Embedding, Bank], Float[Tensor, " b"]]
 Name = Literal["away", "consistency", "infonce", "cross_entropy", "margin", "dlr"]
@@ -52,5 +52,6 @@ OBJECTIVES: Mapping[Name, Objective] = {
 }
 
 __all__ = [
-    "OBJECTIVES", "Bank", "Name", "Objective", "away", "consistency", "cross_entropy", "dlr", "fooled", "infonce", "margin"
+    "OBJECTIVES", "Bank", "Name", "Objective", "away", "consistency", "cross_entropy", "dlr", "fooled", "gap", "infonce",
+    "margin",
 ]  # fmt: skip

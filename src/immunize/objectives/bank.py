@@ -16,16 +16,20 @@ class Bank:
     """`text[k]`, unit embeddings of captions or class prompts; `own[b, k]`: text k is right for image b.
 
     target: the text that each image is to be made to rank first, in a targeted attack. scale: logits are scale * cos.
+    anchor: an embedding that each image is to be kept away from, where an objective asks for one.
     """
 
     text: Float[Tensor, "k d"]
     own: Bool[Tensor, "b k"]
     scale: Float[Tensor, ""]
     target: Int[Tensor, " b"] | None = None
+    anchor: Float[Tensor, "b d"] | None = None
 
     def take(self, rows: Int[Tensor, " r"]) -> Bank:
         """The bank of images `rows`; a row may be taken several times."""
-        return replace(self, own=self.own[rows], target=None if self.target is None else self.target[rows])
+        target = None if self.target is None else self.target[rows]
+        anchor = None if self.anchor is None else self.anchor[rows]
+        return replace(self, own=self.own[rows], target=target, anchor=anchor)
 
     def logits(self, image: Embedding) -> Float[Tensor, "n k"]:
         """scale * <f(x), g(t)> in float32."""

@@ -111,8 +111,8 @@ def test_a_mistaken_step_is_not_kept(linear: Any, squares: Batch) -> None:
 
 def test_the_step_fades_along_a_cosine() -> None:
     attack = PGD(Ball("linf", 0.4), steps=4, step=0.5, decay=True)
-    assert [attack._length(k) for k in range(5)] == pytest.approx([0.5, 0.426777, 0.25, 0.073223, 0.0], abs=1e-6)
-    assert replace(attack, decay=False)._length(3) == pytest.approx(0.5)
+    assert [attack.length(k) for k in range(5)] == pytest.approx([0.5, 0.426777, 0.25, 0.073223, 0.0], abs=1e-6)
+    assert replace(attack, decay=False).length(3) == pytest.approx(0.5)
 
 
 def test_infonce_takes_the_other_captions_as_negatives(trained: Clip, batch: Batch) -> None:

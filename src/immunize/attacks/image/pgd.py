@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
-from torch import Generator
+from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 from immunize.attacks.victim import Best, Rows, Victim
@@ -16,6 +18,22 @@ from immunize.models.dual_encoder import DualEncoder
 from immunize.objectives import Name
 from immunize.rng import draw_seed
 from immunize.threats import Ball, Waveform
+
+
+class Point(NamedTuple):
+    """Where an ascent is: step k at `x` of examples `rows`, and the objective there, still differentiable in x.
+
+    noise: what the resized copies draw from.
+    """
+
+    k: int
+    x: Signal
+    value: Float[Tensor, " n"]
+    rows: Rows
+    noise: Generator
+
+
+Rule = Callable[[Victim, Point], Signal]  # the direction to go from a point, in place of the gradient there
 
 
 @frozen
@@ -54,18 +72,30 @@ class PGD:
         with Victim.of(model, batch, self.objective, self.targeted) as victim:
             return victim.finish(batch, self.search(victim, seed))
 
-    def search(self, victim: Victim, seed: int) -> Best:
-        """The best of all starts for each example of `victim`, whatever its signals are."""
+    def search(self, victim: Victim, seed: int, start: Signal | None = None, rule: Rule | None = None) -> Best:
+        """The best of all starts for each example of `victim`, whatever its signals are.
+
+        Other attacks may bring a `start` of their own, and a `rule` of where to go in place of `gradient`.
+        """
         best, rows = Best(victim.clean), victim.all
         for restart in range(self.restarts):
-            self._ascend(victim, best, rows, seed + restart)
+            x = self._start(victim, rows, seed + restart) if start is None else start[rows]
+            self._ascend(victim, best, rows, x, Generator().manual_seed(seed + restart), rule or self.gradient)
             if self.early_stop:
                 rows = victim.all[~best.success]
         return best
 
-    def _ascend(self, victim: Victim, best: Best, rows: Rows, seed: int) -> None:
-        clean, noise = victim.clean[rows], Generator().manual_seed(seed)
-        x = self.threat.sample(clean, victim.keys[rows.cpu()], seed) if self.random_start else clean
+    def gradient(self, victim: Victim, at: Point) -> Signal:
+        """The gradient of the objective, summed over the image and its resized copies."""
+        copies = [victim.judge(_rescaled(at.x, s, self.noise, at.noise), at.rows).value for s in self.scales]
+        return victim.gradient(torch.stack([at.value, *copies]).sum(dim=0), at.x, at.rows)
+
+    def _start(self, victim: Victim, rows: Rows, seed: int) -> Signal:
+        clean = victim.clean[rows]
+        return self.threat.sample(clean, victim.keys[rows.cpu()], seed) if self.random_start else clean
+
+    def _ascend(self, victim: Victim, best: Best, rows: Rows, x: Signal, noise: Generator, rule: Rule) -> None:
+        clean = victim.clean[rows]
         velocity = torch.zeros_like(clean)
         for k in range(self.steps + 1):
             x = x.detach().requires_grad_(k < self.steps)
@@ -73,17 +103,17 @@ class PGD:
             best.update(x, judged, rows)
             if k == self.steps or not len(rows):
                 break
-            copies = [victim.judge(_rescaled(x, s, self.noise, noise), rows).value for s in self.scales]
-            gradient = victim.gradient(torch.stack([judged.value, *copies]).sum(dim=0), x, rows)
+            gradient = rule(victim, Point(k, x, judged.value, rows, noise))
             if self.momentum:
                 gradient = velocity = self.momentum * velocity + _unit(gradient)
-            step = self._length(k) * self.threat.reach(clean)
+            step = self.length(k) * self.threat.reach(clean)
             x = self.threat.project(x.detach() + step * self.threat.steepest(gradient), clean)
             if self.early_stop:
                 left = ~best.success[rows]
                 rows, x, clean, velocity = rows[left], x[left], clean[left], velocity[left]
 
-    def _length(self, k: int) -> float:
+    def length(self, k: int) -> float:
+        """The fraction of the reach that step k goes."""
         fade = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * k / self.steps)).item()) if self.decay else 1.0
         return self.step * fade
 
