@@ -30,6 +30,11 @@ def uniform(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n 
     return (mixed >> 8 & 0xFFFFFF).float() / 2**24
 
 
+def normal(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n count"]:
+    """`count` standard normal numbers for each key: the inverse distribution function of `uniform`."""
+    return torch.erfinv(2 * uniform(seed, keys, count) + (2**-24 - 1)) * 2**0.5
+
+
 def _mix(z: Tensor) -> Tensor:
     """The 32-bit finalizer `lowbias32` (C. Wellons, 2018); int32 products wrap, shifts are made logical."""
     z = (z ^ (z >> 16 & 0xFFFF)) * 0x7FEB352D

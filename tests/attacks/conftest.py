@@ -11,8 +11,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from immunize.attacks import Attack
+from immunize.attacks.image import universal
 from immunize.batch import Batch
 from immunize.data.loader import Pairs
+from immunize.models import Clip
+from immunize.threats import Ball
 
 
 class Linear(nn.Module):
@@ -87,6 +90,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def cases(language_folder: str) -> dict[str, Attack]:
-    """Every kind of attack, under several threats."""
+def cases(language_folder: str, trained: Clip, batch: Batch) -> dict[str, Attack]:
+    """Every kind of attack, under several threats; beside the language model is a universal perturbation of the batch."""
+    universal.save(universal.fit(trained, [batch], Ball("linf", 8 / 255)), Path(language_folder) / "universal.safetensors")
     return {name: make(language_folder) for name, make in CASES.items()}

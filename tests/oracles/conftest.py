@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -36,13 +37,21 @@ class Classifier(nn.Module):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plotting() -> Iterator[None]:
+def peers() -> Iterator[None]:
     """An empty `visdom`, which adv-lib imports and these tests never use."""
     module = types.ModuleType("visdom")
     module.__spec__ = ModuleSpec("visdom", None)
     module.Visdom = object  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "visdom", module)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def outdated() -> Iterator[None]:
+    """foolbox and adv-lib import what is deprecated, the first time that they run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
@@ -74,3 +83,14 @@ def classifier(trained: Clip, classified: Batch) -> Iterator[Classifier]:
     yield wrapped
     for p, flag in zip(trained.parameters(), required, strict=True):
         p.requires_grad_(flag)
+
+
+@pytest.fixture(scope="session")
+def rate(classifier: Classifier, classified: Batch) -> Callable[[Tensor], float]:
+    """rate(images): the share that is classified otherwise than clean, by which theirs and ours are compared."""
+
+    def share(images: Tensor) -> float:
+        with torch.no_grad():
+            return (classifier(images).argmax(dim=1) != classified.labels).float().mean().item()
+
+    return share

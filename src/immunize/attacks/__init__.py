@@ -6,32 +6,31 @@ state are as before; a threat of radius 0 gives the batch back. `Batch.outcome` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any
+from collections.abc import Callable
 
-from pydantic import Field
 from torch import Generator
 
+from immunize.attacks.black_box import (
+    BlackBoxAttack,
+    EstimatedGradient,
+    Genetic,
+    HopSkipJump,
+    OnePixel,
+    Square,
+    Transfer,
+)
+from immunize.attacks.compose import Attack, Restarts, Then, Worst, parts
 from immunize.attacks.image import PGD, ImageAttack, Noise
-from immunize.attacks.joint import SGA, JointAttack
-from immunize.attacks.text import BertAttack, TextAttack
+from immunize.attacks.joint import CMI, DRA, SAAET, SGA, CoAttack, JointAttack, SepAttack, Simultaneous
+from immunize.attacks.text import LEAF, BertAttack, HotFlip, Relaxed, TextAttack, TextFooler
 from immunize.batch import Batch
 from immunize.models.dual_encoder import DualEncoder
 
-Attack = Annotated[ImageAttack | TextAttack | JointAttack, Field(discriminator="kind")]
 Perturb = Callable[[DualEncoder, Batch, Generator], Batch]
 
-
-def parts(attack: Any) -> Iterator[Any]:
-    """The attack itself and every attack that it is made of."""
-    if isinstance(attack, tuple):
-        for one in attack:
-            yield from parts(one)
-    elif is_dataclass(attack) and any(field.name == "kind" for field in fields(attack)):
-        yield attack
-        for field in fields(attack):
-            yield from parts(getattr(attack, field.name))
-
-
-__all__ = ["PGD", "SGA", "Attack", "BertAttack", "Noise", "Perturb", "parts"]
+__all__ = [
+    "CMI", "DRA", "LEAF", "PGD", "SAAET", "SGA", "Attack", "BertAttack", "BlackBoxAttack", "CoAttack",
+    "EstimatedGradient", "Genetic", "HopSkipJump", "HotFlip", "ImageAttack", "JointAttack", "Noise", "OnePixel",
+    "Perturb", "Relaxed", "Restarts", "SepAttack", "Simultaneous", "Square", "TextAttack", "TextFooler", "Then",
+    "Transfer", "Worst", "parts",
+]  # fmt: skip

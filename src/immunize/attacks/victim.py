@@ -78,7 +78,10 @@ class Victim:
 
     def judge(self, x: Signal, rows: Rows) -> Judged:
         """The value and the verdict of each x_i; differentiable in x where gradients are on."""
-        image = self.embed(x, rows)
+        return self.verdict(self.embed(x, rows), rows)
+
+    def verdict(self, image: Embedding, rows: Rows) -> Judged:
+        """`judge` for images already embedded."""
         bank = self.bank.take(rows)
         return Judged(self.objective(image, bank), fooled(bank.logits(image.detach()), bank))
 
@@ -87,10 +90,13 @@ class Victim:
         with torch.no_grad():
             return self.judge(x, rows)
 
-    def gradient(self, value: Float[Tensor, " n"], x: Signal, rows: Rows) -> Signal:
-        """d (sum of value) / dx, with respect to x alone: the sum, so that no batch size scales it."""
+    def gradient(self, value: Float[Tensor, " n"], x: Signal, rows: Rows, retain: bool = False) -> Signal:
+        """d (sum of value) / dx, with respect to x alone: the sum, so that no batch size scales it.
+
+        retain: more gradients will be taken of the same pass.
+        """
         self.backwards.index_add_(0, rows, torch.ones_like(rows))
-        return torch.autograd.grad(value.sum(), x)[0]
+        return torch.autograd.grad(value.sum(), x, retain_graph=retain)[0]
 
     def finish(self, batch: Batch, best: Best) -> Batch:
         """The batch with the best images and what the attack did, the costs of earlier attacks on it included."""
@@ -124,9 +130,10 @@ class Best:
         return better
 
 
-def bank_of(model: DualEncoder, batch: Batch, targeted: bool = False) -> Bank:
+def bank_of(model: DualEncoder, batch: Batch, targeted: bool = False, known: Embedding | None = None) -> Bank:
     """Captions and gallery of the batch, encoded once; a target that is neither is added to them.
 
+    known: the embeddings of the captions, where the caller has them.
     Raises ValueError where there is nothing to rank, or no target for a targeted attack.
     """
     texts = (*batch.captions, *batch.gallery)
@@ -142,4 +149,6 @@ def bank_of(model: DualEncoder, batch: Batch, targeted: bool = False) -> Bank:
     if batch.labels is not None:
         own[torch.arange(len(batch), device=device), len(batch.captions) + batch.labels] = True
     target = torch.tensor([texts.index(text) for text in wanted], device=device) if wanted else None
-    return Bank(encode_captions(model, texts), own, model.logit_scale.detach(), target)
+    rest = texts if known is None else texts[len(known) :]
+    parts = [part for part in (known, encode_captions(model, rest) if rest else None) if part is not None]
+    return Bank(torch.cat(parts), own, model.logit_scale.detach(), target)
