@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +20,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from immunize import models
+from immunize.attacks import Attack, Restarts, Then, Worst
 from immunize.cli import app
+from immunize.cli.arsenal import Options, named, names
+from immunize.config import dump
 from immunize.data.collect import collect
 from immunize.data.scenes import Scenes
 from immunize.evaluation import results
@@ -150,12 +155,34 @@ def test_evaluate_without_a_file_runs_image_text_and_joint(cli: Cli) -> None:
     outcome = cli("evaluate", "--limit", "2")
     assert outcome.exit_code == 0, outcome.output
     assert {path.stem for path in Path("out").glob("*.json")} == {"clean", "image", "text", "joint", "metrics"}
+    (cells,) = json.loads(Path("out/metrics.json").read_text()).values()
+    assert f"| worst | {cells['worst']['tr_r1']:.1f} (" in outcome.stdout
+    assert cells["worst"]["tr_r1"] <= min(cells[name]["tr_r1"] for name in ("clean", "image", "text", "joint"))
+
+
+def test_a_preset_brings_its_named_attacks_too(cli: Cli) -> None:
+    ball = "threat: {norm: linf, eps: 4/255}"
+    attacks = f"attacks: {{clean: null, a: {{kind: noise, {ball}}}}}"
+    Path("preset.yaml").write_text(
+        f"evaluate: {{{attacks}, named: {{sample: 2, attacks: {{b: {{kind: fgsm, {ball}}}}}}}}}"
+    )
+    outcome = cli("evaluate", "--attacks", "preset.yaml", "--limit", "3")
+    assert outcome.exit_code == 0, outcome.output
+    assert {path.stem for path in Path("out").glob("*.json")} == {"clean", "a", "b", "metrics"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--attack", "fgsm"], "no attack 'fgsm'; there are noise, pgd, bert_attack, sga"),
+        (["--attack", "fgsn"], "no attack 'fgsn'; `immunize attack --list` says what each does: noise, fgsm, "),
+        (["--attack", "pgd", "--queries", "5"], "--queries 5: pgd has no use for it"),
+        (["--attack", "bert_attack", "--eps", "1/255"], "--eps 1/255: bert_attack has no use for it"),
+        (["--attack", "pgd", "--words", "2"], "--words 2: pgd has no use for it"),
+        (["--attack", "one_pixel", "--norm", "linf"], "--attack one_pixel: one_pixel: Value error, threat: OnePixel"),
+        (["--attack", "square", "--norm", "l3"], "l3"),
+        (["--attack", "text_fooler"], "name a file of synonyms"),
+        (["--eps", "-1", "--norm", "l2", "--attack", "pgd"], "--eps -1 is below 0"),
+        (["--classes", "none.txt"], "No such file"),
         (["--eps", "two"], "--eps 'two' is no number; write 2/255 or 0.01"),
         (["--eps", "1/0"], "--eps '1/0' is no number"),
         (["--eps", "8"], "--eps 8 is outside [0, 1]"),
@@ -181,6 +208,139 @@ def test_a_broken_model_or_attacks_file_gets_one_line(cli: Cli, world: Path, tmp
                        ("a: {kind: pgd, threat: {norm: linf, eps: 1}, stepz: 3}", "stepz")):  # fmt: skip
         Path("bad.yaml").write_text(text)
         assert says in complaint(cli("evaluate", "--attacks", "bad.yaml"))
+
+
+def test_the_list_has_every_attack_and_asks_for_nothing_else() -> None:
+    outcome = CliRunner().invoke(app, ["attack", "--list"])
+    assert outcome.exit_code == 0, outcome.output
+    listed = [line.split()[0] for line in outcome.stdout.splitlines() if line.startswith("  ")]
+    members = {kind for kind in get_args(get_args(Attack)[0])} - {Worst, Restarts, Then}
+    assert sorted(listed) == sorted(names()) and {field_default(kind, "kind") for kind in members} <= set(listed)
+    assert "on the text:" in outcome.stdout and "arXiv:1706.06083" in outcome.stdout
+
+
+def field_default(kind: type[Any], name: str) -> object:
+    return next(field.default for field in fields(kind) if field.name == name)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_name_is_an_attack_with_what_was_typed(name: str) -> None:
+    """Whatever the attack has a field for is set, in its parts too; what is not typed is the attack's own."""
+    needed = {"text_fooler": {"synonyms": "words.yaml"}, "universal": {"path": "delta.safetensors"}}.get(name, {})
+    plain = dump(named(name, Options(**needed)))
+    assert plain["kind"] == {"nes": "estimated_gradient", "spsa": "estimated_gradient"}.get(name, plain["kind"])
+    for option, value in {"steps": 3, "queries": 77, "words": 2, "language": "a/folder"}.items():
+        try:
+            found = dump(named(name, Options(**needed | {option: value})))
+        except ValueError as error:
+            assert str(error) == f"--{option} {value}: {name} has no use for it"
+            assert f"'{option}'" not in str(plain)
+        else:
+            assert f"'{option}': {value!r}" in str(found)
+
+
+def test_each_attack_gets_a_norm_that_it_takes() -> None:
+    def threat(name: str, **typed: str) -> tuple[str, float]:
+        found = dump(named(name, Options(**typed)))["threat"]
+        return found["norm"], found["eps"]
+
+    assert threat("pgd") == ("linf", 2 / 255) and threat("one_pixel") == ("l0", 10.0)
+    assert threat("carlini_wagner") == ("l2", "inf") and threat("carlini_wagner", eps="0.7") == ("l2", 0.7)
+    assert threat("pgd", norm="l2") == ("l2", 0.5) and threat("square", norm="l2", eps="3/4") == ("l2", 0.75)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["square", "--queries", "6", "--norm", "l2", "--eps", "1"],
+        ["hot_flip"],
+        ["nes", "--queries", "60"],
+        ["image_then_text", "--steps", "1"],
+        ["transfer", "--steps", "1"],
+        ["dra", "--steps", "1", "--eps", "4/255"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_attacks_of_every_room_are_run(cli: Cli, arguments: list[str]) -> None:
+    outcome = cli("attack", "--limit", "3", "--attack", *arguments)
+    assert outcome.exit_code == 0, outcome.output
+    record = results.read(Path("out/record.json"))
+    assert record.attack == arguments[0] and len(record.success) == len(record.image_ids) == 3
+    spent = [sum(costs) for costs in zip(record.forwards, record.backwards, record.texts)]
+    assert all(cost > 0 for cost in spent) and f"| {arguments[0]} |" in outcome.stdout
+    assert Path("out/contact_sheet.png").stat().st_size > 1000
+
+
+def labeled(folder: Path, labels: list[object]) -> Path:
+    """An imagefolder of the given labels and no caption."""
+    imagefolder(folder, [f"{letter}.png" for letter in "abcdef"[: len(labels)]])
+    lines = [{"file_name": f"{letter}.png", "label": label} for letter, label in zip("abcdef", labels)]
+    lines = [{key: value for key, value in line.items() if value is not None} for line in lines]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+PROMPTS = ["a small red circle", "a large blue square", "a green star"]
+
+
+def test_classes_with_labels(cli: Cli, tmp_path: Path) -> None:
+    """Labels are line numbers or the lines themselves; accuracies against the recorded answers."""
+    Path("classes.txt").write_text("\n".join(PROMPTS) + "\n\n")
+    labeled(tmp_path / "photos", [0, 2, PROMPTS[1], PROMPTS[2]])
+    arguments = ["--classes", "classes.txt", "--pairs", "photos", "--attack", "pgd", "--eps", "16/255", "--seed", "3"]
+    outcome = cli("attack", *arguments)
+    assert outcome.exit_code == 0, outcome.output
+    said = json.loads(Path("out/record.json").read_text())
+    assert said["label"] == [0, 2, 1, 2] and said["truth"] == "given" and said["classes"] == PROMPTS
+    for when, answers in (("clean", said["clean"]), ("robust", said["robust"])):
+        right = sum(a == b for a, b in zip(answers, said["label"], strict=True))
+        assert said[f"accuracy_{when}"] == 25.0 * right
+    assert f"| pgd | {said['accuracy_clean']:.1f} | {said['accuracy_robust']:.1f} |" in outcome.stdout
+    assert "taken for the truth" not in outcome.stdout and "4 images, 3 classes" in outcome.stdout
+    assert 0 < max(said["linf"]) <= 16.5 / 255 and said["forwards"] == [11] * 4 and said["schema"] == results.SCHEMA
+    assert pq.read_table("out/images.parquet")["image_id"].to_pylist() == said["image_ids"]
+    assert not Path("out/captions.parquet").exists()
+    with Image.open("out/contact_sheet.png") as sheet:
+        assert np.asarray(sheet).std() > 20
+
+
+def test_classes_without_labels_are_the_models_own_answers(cli: Cli) -> None:
+    Path("classes.txt").write_text("\n".join(PROMPTS))
+    outcome = cli("attack", "--classes", "classes.txt", "--attack", "square", "--queries", "5", "--limit", "4")
+    assert outcome.exit_code == 0, outcome.output
+    said = json.loads(Path("out/record.json").read_text())
+    assert said["label"] == said["clean"] and said["accuracy_clean"] == 100.0 and said["truth"] == "clean prediction"
+    assert "No image has a label: the model's answer on the clean image was taken for the truth." in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "attack", "says"),
+    [
+        (PROMPTS, [0, None], "pgd", "b has label None: neither a line of --classes nor its number from 0"),
+        (PROMPTS, [0, 3], "pgd", "b has label 3"),
+        (PROMPTS, [0, True], "pgd", "b has label True"),
+        (PROMPTS[:1], [0, 0], "pgd", "needs one prompt a line, two or more and all different; it has 1"),
+        (PROMPTS[:1] * 2, [0, 0], "pgd", "all different; it has 2"),
+        (PROMPTS, [0, 1], "bert_attack", "bert_attack changes captions, and a class has a prompt that is given"),
+        (PROMPTS, [0, 1], "sga", "sga changes captions"),
+    ],
+)
+def test_classes_that_make_no_sense(
+    cli: Cli, tmp_path: Path, classes: list[str], labels: list[object], attack: str, says: str
+) -> None:
+    Path("classes.txt").write_text("\n".join(classes))
+    labeled(tmp_path / "photos", labels)
+    outcome = cli("attack", "--classes", "classes.txt", "--pairs", "photos", "--attack", attack)
+    assert outcome.exit_code == 2 and says in outcome.stderr.splitlines()[-1]  # after what was collected
+
+
+def test_a_file_outside_the_folder_is_no_image_of_it(cli: Cli, tmp_path: Path) -> None:
+    Path("classes.txt").write_text("\n".join(PROMPTS))
+    folder = labeled(tmp_path / "photos", [0, 1])
+    shutil.copy(folder / "a.png", tmp_path / "a.png")
+    (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "../a.png", "label": 0}))
+    outcome = cli("attack", "--classes", "classes.txt", "--pairs", "photos", "--attack", "pgd")
+    assert outcome.exit_code == 2 and "metadata.jsonl line 1: 'file_name' is no file in" in outcome.stderr
 
 
 def test_gate_passes_its_verdict_on(cli: Cli, tmp_path: Path) -> None:

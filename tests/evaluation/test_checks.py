@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ import torch
 from torch import Generator, Tensor
 
 from immunize.attacks import PGD, SGA, BertAttack, Noise
-from immunize.batch import Batch
+from immunize.batch import Batch, Outcome
 from immunize.data.loader import Pairs
 from immunize.evaluation.checks import distrust
-from immunize.evaluation.suite import Attacked, evaluate
+from immunize.evaluation.suite import Attacked, Claims, evaluate, score
 from immunize.models import Clip
 from immunize.threats import Ball
 
@@ -22,6 +23,14 @@ HONEST = Clip.encode_image
 
 def fallen(model: Clip, attacked: Attacked) -> set[str]:
     return {flag.name for flag in distrust(model, attacked, images=8, seed=0) if not flag.ok}
+
+
+def planted(model: Clip, pairs: Pairs, clean: Pairs, attack: Any) -> Attacked:
+    """A set as if `attack` had made it, which says nothing of itself."""
+    before, after = score(model, clean), score(model, pairs)
+    return Attacked(
+        pairs=pairs, clean=clean, before=before, after=after, count=len(clean), name="a", attack=attack, seconds=0.0
+    )
 
 
 def outcome(model: Clip, attack: Any, some: Pairs) -> Attacked:
@@ -35,7 +44,7 @@ def test_an_honest_result_is_trusted(trained: Clip, some: Pairs, joint: SGA) -> 
     assert {flag.name for flag in flags} >= {
         "outputs_fixed", "unit_norm", "not_above_clean", "inside_ball", "inside_edits", "text_attack_acts",
         "gradients_alive", "beats_noise", "more_steps_help", "batch_size_free", "huge_epsilon_breaks",
-        "captions_still_true",
+        "captions_still_true", "claims_hold",
     }  # fmt: skip
     assert all(flag.meaning and isinstance(flag.ok, bool) for flag in flags)
 
@@ -91,30 +100,77 @@ def test_a_model_that_cheats(
 
 def test_recall_that_rises_under_attack(trained: Clip, some: Pairs, pgd: PGD) -> None:
     wrong = replace(some, captions=some.captions[2:] + some.captions[:2])
-    attacked = Attacked(pairs=some, clean=wrong, count=len(some), name="image", attack=pgd, seconds=0.0)
-    assert "not_above_clean" in fallen(trained, attacked)
+    assert "not_above_clean" in fallen(trained, planted(trained, some, wrong, pgd))
 
 
 @pytest.mark.parametrize(("levels", "inside"), [(8, True), (9, False)])
 def test_a_pixel_that_left_the_ball(levels: int, inside: bool, trained: Clip, some: Pairs, pgd: PGD) -> None:
     images = some.images.clone()
     images[3, 1, 5, 7] = images[3, 1, 5, 7].int() + (levels if images[3, 1, 5, 7] < 128 else -levels)
-    attacked = Attacked(
-        pairs=replace(some, images=images), clean=some, count=len(some), name="image", attack=pgd, seconds=0.0
-    )
+    attacked = planted(trained, replace(some, images=images), some, pgd)
     assert ("inside_ball" in fallen(trained, attacked)) is not inside
 
 
 def test_captions_beyond_the_budget_untrue_or_untouched(trained: Clip, some: Pairs, typing: BertAttack) -> None:
     def names(captions: tuple[str, ...]) -> set[str]:
-        pairs = replace(some, captions=captions)
-        return fallen(
-            trained, Attacked(pairs=pairs, clean=some, count=len(some), name="text", attack=typing, seconds=0.0)
-        )
+        return fallen(trained, planted(trained, replace(some, captions=captions), some, typing))
 
     assert names(some.captions) == {"text_attack_acts"}
     three = " ".join("qqqq" if i < 3 else word for i, word in enumerate(some.captions[0].split()))
     assert {"inside_edits", "captions_still_true"} <= names((three, *some.captions[1:]))
+
+
+def test_a_success_that_is_none(trained: Clip, some: Pairs, pgd: PGD) -> None:
+    """The attack's word against the model's, on images of which the model is sure (attacks.md 5.3)."""
+    attacked = outcome(trained, pgd, some)
+    assert attacked.claims is not None and "claims_hold" not in fallen(trained, attacked)
+    said, exact = attacked.claims.outcome, attacked.claims.exact.clone()
+    lie = replace(said, success=~said.success)
+    liar = replace(attacked, claims=attacked.claims._replace(outcome=lie))
+    (flag,) = (flag for flag in distrust(trained, liar, images=0, seed=0) if flag.name == "claims_hold")
+    assert not flag.ok and flag.value > 0.9
+    unsure = attacked.claims._replace(outcome=lie, exact=exact.sign() * 1e-4)
+    assert "claims_hold" not in fallen(trained, replace(attacked, claims=unsure))
+
+
+@pytest.mark.parametrize(
+    ("ball", "outside"),
+    [(Ball("l2", 1.0), 300), (Ball("l0", 3.0), 4), (Ball("linf", inf), None), (Ball("l2", 0.0), 40)],
+)
+def test_every_norm_has_its_ball(ball: Ball, outside: int | None, trained: Clip, some: Pairs, pgd: PGD) -> None:
+    """One level a channel for l_2 (sqrt(900)/255 = 0.12 and rounding), pixels for l_0; an infinite ball has no outside."""
+    attack = replace(pgd, threat=ball)
+
+    def names(levels: int, pixels: int) -> set[str]:
+        images = some.images.clone()
+        flat = images[2].flatten(1)
+        flat[:, :pixels] = torch.where(flat[:, :pixels] < 128, flat[:, :pixels] + levels, flat[:, :pixels] - levels)
+        return fallen(trained, planted(trained, replace(some, images=images), some, attack))
+
+    level = 100 if ball.norm == "l2" else 7
+    if outside is None:
+        assert "inside_ball" not in names(100, 900)
+    else:
+        assert "inside_ball" in names(level, outside)
+    if ball.norm == "l0":
+        assert "inside_ball" not in names(level, 3)
+    if ball == Ball("l2", 1.0):
+        assert "inside_ball" not in names(2, 900)
+
+
+def test_text_that_did_not_need_to_act(trained: Clip, some: Pairs, typing: BertAttack) -> None:
+    """An image that is fooled as it is needs no edit: only the captions of the others count."""
+    attacked = planted(trained, some, some, typing)
+    nothing = torch.zeros(16, dtype=torch.int64)
+    said = Outcome(success=nothing == 0, value=nothing.float(), forwards=nothing, backwards=nothing, texts=nothing)
+    assert "text_attack_acts" in fallen(trained, attacked)
+    fooled = Claims(said, exact=torch.ones(16), rounded=torch.ones(16))
+    assert "text_attack_acts" not in fallen(trained, replace(attacked, claims=fooled))
+
+
+def test_without_a_probe_the_model_is_not_asked(trained: Clip, some: Pairs, pgd: PGD) -> None:
+    names = {flag.name for flag in distrust(trained, outcome(trained, pgd, some), images=0, seed=0)}
+    assert names == {"not_above_clean", "inside_ball", "inside_edits", "captions_still_true", "claims_hold"}
 
 
 def weaker_with_more_steps(self: PGD, model: Clip, batch: Batch, rng: Generator) -> Batch:

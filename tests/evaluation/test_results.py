@@ -16,7 +16,8 @@ def result(**changed: Any) -> Result:
         "preset": "scenes", "defense": "mat", "attack": "joint", "config": {"steps": 10, "eps": 4 / 255}, "seed": 3,
         "data_hash": "d", "model_hash": "m", "image_ids": ["a", "b"], "caption_ids": ["a0", "a1", "b0"],
         "owner": [0, 0, 1], "image_rank": [0, 7], "caption_rank": [1, 0, 2], "similarity": [0.1, 1 / 3, -0.5],
-        "linf": [4 / 255, 0.0], "changed_words": [1, 0, 2], "counts": {"stop word": 4},
+        "linf": [4 / 255, 0.0], "changed_words": [1, 0, 2],
+        "success": [False, True], "forwards": [11, 4], "backwards": [10, 3], "texts": [0, 7], "counts": {"stop word": 4},
         "flags": [Flag("random outputs", True, 0.0, 1e-6, "The same input gives the same output.")],
         "seconds": 1.5, "device": "cpu",
     }  # fmt: skip
@@ -40,8 +41,8 @@ def test_same_result_same_bytes(tmp_path: Path) -> None:
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "joint.json"
-    write(replace(result(), schema=2), path)
-    with pytest.raises(ResultError, match=r"joint\.json has schema 2, this version reads 1; evaluate again"):
+    write(replace(result(), schema=1), path)
+    with pytest.raises(ResultError, match=r"joint\.json has schema 1, this version reads 2; evaluate again"):
         read(path)
 
 
@@ -63,6 +64,11 @@ def test_examples_must_line_up() -> None:
         result(linf=[0.0])
     with pytest.raises(ValueError, match=r"'owner': 2"):
         result(owner=[0, 1])
+    with pytest.raises(ValueError, match=r"'texts': 1"):
+        result(texts=[3])
+    with pytest.raises(ValueError, match=r"'success': 1.*'image_ids': 2"):
+        result(success=[True], forwards=[1], backwards=[1], texts=[1])
+    assert result(success=[], forwards=[], backwards=[], texts=[]).success == []
 
 
 def test_a_number_that_is_not_finite_is_not_written(tmp_path: Path) -> None:

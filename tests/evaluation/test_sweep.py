@@ -28,9 +28,8 @@ def test_from_clean_to_the_floor(trained: Clip, pairs: Pairs, pgd: PGD) -> None:
 
 def test_each_point_is_the_attack_at_that_radius(trained: Clip, some: Pairs, pgd: PGD) -> None:
     found = sweep(trained, Curve(pgd, (2 / 255,), images=10), some, seed=5, block=10)
-    there, _ = score(
-        trained, perturbed(trained, replace(pgd, threat=Ball("linf", 2 / 255)), some.head(10), 5, 10, 10, "")
-    )
+    narrow = replace(pgd, threat=Ball("linf", 2 / 255))
+    there, _ = score(trained, perturbed(trained, narrow, some.head(10), 5, 10, 10, "").pairs)
     assert (found.tr_r1, found.ir_r1) == ([round(recall(there.image, 1), 2)], [round(recall(there.caption, 1), 2)])
 
 

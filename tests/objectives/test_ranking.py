@@ -61,6 +61,19 @@ def test_dlr_by_hand_and_towards_a_target() -> None:
     assert dlr(logits, aimed).item() == pytest.approx((1 - 4) / (4 - (1 + 0) / 2))
 
 
+def test_several_right_texts_count_as_one_in_dlr() -> None:
+    """Two captions on top, the best wrong text third: (z_(3) - z_(1)) / (z_(1) - z_(3)) would be -1 without a gradient."""
+    logits = torch.tensor([[4.0, 3.5, 3.0, 1.0, 0.0]], requires_grad=True)
+    bank = Bank(torch.eye(5), torch.tensor([[True, True, False, False, False]]), torch.tensor(1.0))
+    value = dlr(logits, bank)
+    assert value.item() == pytest.approx((3 - 4) / (4 - 1))
+    assert torch.autograd.grad(value.sum(), logits)[0].abs().max() > 0.1
+    aimed = replace(bank, target=torch.tensor([3]))
+    assert dlr(logits, aimed).item() == pytest.approx((1 - 4) / (4 - (1 + 0) / 2))
+    with pytest.raises(ValueError, match="dlr needs 4 texts to rank and has 3"):
+        dlr(logits[:, :4], Bank(torch.eye(4), aimed.own[:, :4], SCALE, target=torch.tensor([3])))
+
+
 @pytest.mark.parametrize("objective", [margin, cross_entropy, dlr])
 def test_a_shift_of_all_logits_changes_nothing(objective: object) -> None:
     """Masked by a product the maximum would be clamped at 0 once every logit is negative (attacks.md 5.1)."""

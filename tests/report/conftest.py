@@ -1,4 +1,4 @@
-"""A fabricated run on disk: two defenses, four attacks, twenty random images with two captions each."""
+"""A fabricated run on disk: two defenses, six attacks, twenty random images with two captions each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from immunize import report
 from immunize.evaluation.results import Flag, Result, Sweep, write
 
 SHARE = {  # how many of ten queries stay right
-    "finetune": {"clean": 9, "image": 1, "text": 2, "joint": 0},
-    "mat": {"clean": 8, "image": 4, "text": 5, "joint": 3},
+    "finetune": {"clean": 9, "image": 1, "text": 2, "joint": 0, "square": 2, "hot_flip": 5},
+    "mat": {"clean": 8, "image": 4, "text": 5, "joint": 3, "square": 6, "hot_flip": 1},
 }
+NAMED = ("square", "hot_flip")  # on the first ten images alone
 IMAGES = [f"image-{i:02d}" for i in range(20)]
 CAPTIONS = [f"{i}#{c}" for i in IMAGES for c in range(2)]
 
@@ -32,16 +33,19 @@ def _ranks(n: int, share: int, salt: str) -> list[int]:
 
 
 def _result(defense: str, attack: str) -> Result:
-    share = SHARE[defense][attack]
-    touched = {"image": attack in ("image", "joint"), "text": attack in ("text", "joint")}
+    share, images = SHARE[defense][attack], 10 if attack in NAMED else 20
+    touched = {"image": attack in ("image", "joint", "square"), "text": attack in ("text", "joint", "hot_flip")}
+    asked = 0 if attack == "clean" else images
     return Result(
         preset="toy", defense=defense, attack=attack, seed=7,
         config={} if attack == "clean" else {"kind": attack, "steps": 10, "threat": {"eps": 4 / 255}},
         data_hash="d" * 32, model_hash=hashlib.md5(defense.encode()).hexdigest(),
-        image_ids=IMAGES, caption_ids=CAPTIONS,
-        owner=[i for i in range(20) for _ in range(2)], image_rank=_ranks(20, share, defense + attack),
-        caption_rank=_ranks(40, share, attack + defense), similarity=[0.25] * 40,
-        linf=[4 / 255 * touched["image"]] * 20, changed_words=[int(touched["text"])] * 40,
+        image_ids=IMAGES[:images], caption_ids=CAPTIONS[: 2 * images],
+        owner=[i for i in range(images) for _ in range(2)], image_rank=_ranks(images, share, defense + attack),
+        caption_rank=_ranks(2 * images, share, attack + defense), similarity=[0.25] * 2 * images,
+        linf=[4 / 255 * touched["image"]] * images, changed_words=[int(touched["text"])] * 2 * images,
+        success=[i % 10 >= share for i in range(asked)], forwards=list(range(1, asked + 1)),
+        backwards=[3000] * asked, texts=[0] * asked,
         counts={"untrue of the scene": 1234, "stop word": 56} if touched["text"] else {},
         flags=[Flag("deterministic", True, 0.0, 1e-6, "The same input gives the same output."),
                Flag("gradients", (defense, attack) != ("mat", "image"), 3e-9, 1e-6, "Gradients <reach> the input.")],
@@ -68,12 +72,16 @@ def _pictures(root: Path) -> None:
     _table(root / "data/toy/collect/images/images-00001.parquet", rows[12:])
     words = {"original": "a small <b>red</b> circle above the large blue square on a striped ground",
              "caption": "a small crimson circle above the large blue sqaure on a striped ground"}  # fmt: skip
+    same = {"original": words["original"], "caption": words["original"]}
+    owners = [{"caption_id": c, "image_id": c.split("#")[0]} for c in CAPTIONS]
     for defense in SHARE:
-        kept = root / "reports/toy/adversarial" / defense / "joint"
-        attacked = {i: (p + rng.choice([-4, 4], p.shape)).astype(np.uint8) for i, p in clean.items()}
-        _table(kept / "images.parquet", [{"image_id": i, "image": _png(p)} for i, p in attacked.items()])
-        owners = [{"caption_id": c, "image_id": c.split("#")[0]} for c in CAPTIONS]
-        _table(kept / "captions.parquet", [owner | words for owner in owners])
+        for attack, count, step in (("joint", 20, 4), ("square", 10, 2), ("hot_flip", 10, 0)):
+            kept = root / "reports/toy/adversarial" / defense / attack
+            attacked = {i: (p + rng.choice([-step, step], p.shape)).astype(np.uint8) for i, p in clean.items()}
+            rows = [{"image_id": i, "image": _png(p)} for i, p in attacked.items()]
+            _table(kept / "images.parquet", rows[:count])
+            edits = same if attack == "square" else words
+            _table(kept / "captions.parquet", [owner | edits for owner in owners][: 2 * count])
 
 
 def _training(root: Path) -> None:

@@ -21,8 +21,14 @@ def test_gives_metrics_with_intervals_and_settings(card: str) -> None:
     joint = next(line for line in card.splitlines() if line.startswith("| Joint |"))
     assert joint.startswith("| Joint | 30.0 [")
     assert joint.count("|") == 8
-    assert "steps: 120" in card and "largest pixel change 4.00/255, 1.00 words changed a caption" in card
-    assert "7 of 8 sanity checks passed" in card and "**Image, gradients failed**" in card
+    assert "steps: 120" in card and "20 images, largest pixel change 4.00/255, 1.00 words changed a caption" in card
+    assert "11 of 12 sanity checks passed" in card and "**Image, gradients failed**" in card
+
+
+def test_every_attack_has_a_row_and_its_size(card: str) -> None:
+    rows = [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| ") and "[" in line]
+    assert rows == ["Clean", "Image", "Text", "Joint", "Worst of all", "Square", "HotFlip"]
+    assert "the first 10 to 20 of them attacked" in card and "**Square**: 10 images" in card
 
 
 def test_says_nothing_of_time(card: str) -> None:

@@ -1,16 +1,18 @@
 """Charts as files: what they say, and what must not be in them."""
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from immunize.report import figures
+from immunize.evaluation.results import read_all
+from immunize.report import figures, heat
 from immunize.report.figures import smooth
 from immunize.report.theme import DARK, INK, colors
 
-CHARTS = ["clean_vs_robust", "loss_curves", "epsilon_sweep"]
+CHARTS = ["clean_vs_robust", "loss_curves", "epsilon_sweep", "attacks"]
 
 
 def texts(path: Path) -> list[str]:
@@ -20,7 +22,8 @@ def texts(path: Path) -> list[str]:
 @pytest.mark.parametrize("name", CHARTS)
 def test_every_defense_is_named(written: Path, name: str) -> None:
     found = texts(written / f"reports/toy/figures/{name}.svg")
-    assert {"Fine-tuned", "MAT (image and text)"} <= set(found)
+    names = {"Fine-tuned", "MAT"} if name == "attacks" else {"Fine-tuned", "MAT (image and text)"}
+    assert names <= set(found)
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -40,8 +43,27 @@ def test_the_dark_twin_has_no_light_color(written: Path, name: str) -> None:
 
 def test_bars_carry_their_numbers(written: Path) -> None:
     found = texts(written / "reports/toy/figures/clean_vs_robust.svg")
-    assert [found.count(f"{value}.0") for value in (90, 80, 10, 20, 50, 30)] == [2, 2, 2, 2, 2, 2]
-    assert {"Clean", "Image", "Text", "Joint"} <= set(found)
+    assert [found.count(f"{value}.0") for value in (90, 80, 10, 50)] == [2, 2, 2, 2]
+    assert {"Clean", "Image", "Text", "Joint", "Worst of all"} <= set(found) and "Square" not in found
+
+
+def test_the_heat_map_has_every_attack_in_order(written: Path) -> None:
+    """Clean, then attacks on the image, on the text and on both, the strongest of each last, then their worst."""
+    found = texts(written / "reports/toy/figures/attacks.svg")
+    names = ["Clean", "Square", "Image", "Text", "HotFlip", "Joint", "Worst of all"]
+    assert [text for text in found if text in names] == names
+    values = json.loads((written / "reports/toy/metrics.json").read_text())
+    for defense, cells in values.items():
+        assert len(cells) == 7, defense
+        for cell in cells.values():
+            assert f"{cell['tr_r1']:.1f}" in found and f"{cell['ir_r1']:.1f}" in found
+
+
+def test_the_heat_map_shows_what_was_not_run(tmp_path: Path, written: Path) -> None:
+    metrics = json.loads((written / "reports/toy/metrics.json").read_text())
+    del metrics["mat"]["square"]
+    heat.write(metrics, read_all(written / "reports/toy/results"), tmp_path / "attacks.svg")
+    assert texts(tmp_path / "attacks.svg").count("–") == 2
 
 
 def test_loss_of_one_phase_alone(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from immunize.evaluation.results import ResultError, read
-from immunize.report.gallery import Example, changes, examples, magnified
+from immunize.evaluation.results import ResultError, read, read_all
+from immunize.report import picture
+from immunize.report.gallery import Example, by_image, changes, examples, magnified
 
 
 def shown(root: Path, count: int = 5) -> list[Example]:
@@ -52,6 +53,20 @@ def test_small_images_are_enlarged_without_blur(written: Path) -> None:
     assert set(map(tuple, corner.reshape(-1, 3))) == set(map(tuple, first.reshape(-1, 3)))
 
 
+def test_a_long_caption_pushes_the_next_row_down(run: Path, tmp_path: Path) -> None:
+    """No text over another's: the second image starts below the last line of the first."""
+    first, second = shown(run)[:2]
+    words = [("lengthy", False)] * 200
+    picture.write([replace(first, before=words, after=words), second], tmp_path / "long.png")
+    picture.write([first, second], tmp_path / "short.png")
+    long, short = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("long", "short"))
+    assert short.shape[0] == 56 + 2 * (168 + 24) and long.shape[0] > short.shape[0] + 300
+    top = long.shape[0] - (168 + 24)
+    assert set(map(tuple, long[top : top + 168, :168, :3].reshape(-1, 3))) == set(
+        map(tuple, second.clean.reshape(-1, 3))
+    )
+
+
 def test_what_does_not_fit_is_named(run: Path, tmp_path: Path) -> None:
     root = shutil.copytree(run, tmp_path / "root")
     (root / "data/toy/collect/images/images-00000.parquet").unlink()
@@ -66,6 +81,20 @@ def test_examples_come_from_what_was_kept(run: Path, tmp_path: Path) -> None:
     path = root / "reports/toy/adversarial/mat/joint/images.parquet"
     pq.write_table(pq.read_table(path).slice(0, 7), path)
     assert [e.image_id for e in shown(root, 3)] == ["image-00", "image-02", "image-04"]
+
+
+def test_the_same_images_under_each_attack(run: Path) -> None:
+    """Those that every attack kept, evenly spaced; an attack that kept nothing is left out."""
+    results = read_all(run / "reports/toy/results")["mat"]
+    found = by_image(results, ["square", "image", "joint", "none"], run, count=4)
+    assert [[example.attack for example in row] for row in found] == [["square", "joint"]] * 4
+    assert [row[0].image_id for row in found] == ["image-00", "image-02", "image-04", "image-06"]
+    for row in found:
+        assert len({example.image_id for example in row}) == 1
+        assert [abs(e.adversarial.astype(int) - e.clean).max() for e in row] == [2, 4]
+    at = results["clean"].image_ids.index("image-02")
+    assert found[1][0].image_place == (results["clean"].image_rank[at] + 1, results["square"].image_rank[at] + 1)
+    assert by_image(results, ["image", "none"], run) == []
 
 
 def test_sizes_must_agree(run: Path, tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def test_self_contained(html: str, outline: Outline) -> None:
     assert "://" not in html and "@import" not in html
     assert not [tag for tag, _ in outline.tags if tag in {"script", "link", "iframe"}]
     sources = [v for _, a in outline.tags for k, v in a.items() if k in {"src", "srcset"}]
-    assert len(sources) == 3 * 2 + 2 * 5 * 3  # three charts, light and dark; two galleries of five rows
+    # four charts, light and dark; two galleries of five rows, and three images under three attacks
+    assert len(sources) == 4 * 2 + 2 * 5 * 3 + 3 * 3 * 3
     assert all(v and v.startswith("data:image/") for v in sources)
 
 
@@ -60,8 +61,8 @@ def test_accessible(outline: Outline) -> None:
 
 
 def test_failed_checks_come_before_the_numbers(html: str) -> None:
-    assert "1 of 16 sanity checks failed." in html
-    assert html.index("1 of 16 sanity checks failed.") < html.index("<table")
+    assert "1 of 24 sanity checks failed." in html
+    assert html.index("1 of 24 sanity checks failed.") < html.index("<table")
     assert html.count('class="left bad">failed') == 1
 
 
@@ -80,8 +81,37 @@ def test_says_the_finding_and_the_facts(html: str) -> None:
         "1 of 2 expectations do not hold; the critical ones do",
         "train 1,200",
         "&lt;i&gt;é",
-        "0.2 minutes",
+        "0.3 minutes",
         "4.00/255",
     ):
         assert fact in text
     assert "<mark>crimson</mark>" in html and "<mark>sqaure</mark>" in html
+
+
+def test_the_headline_is_short_and_the_rest_stands_apart(html: str) -> None:
+    head = html[html.index('id="recall"') : html.index("<figure>")]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", head))
+    assert "Clean Image Text Joint Worst of all" in text and "Square" not in text
+    assert "Attacks" in html and "the first 10 to 20 of them attacked within that gallery" in html
+
+
+def test_each_attack_with_what_it_claims_and_costs(html: str) -> None:
+    """Square on MAT: six of ten hold, ten images at 1 to 10 passes."""
+    section = html[html.index('id="attacks"') : html.index('id="checks"')]
+    mat = section[section.index("MAT (image and text)") :]
+    rows = [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in mat.split("<tr>")]
+    (square,) = (row for row in rows if row.startswith("Square"))
+    assert square.startswith("Square 60.0") and square.endswith("40.0 % 5.5 3,000 0.0 1.5 10")
+    order = [row.split("  ")[0].split(" ")[0] for row in rows[2:]]
+    assert order == ["Square", "Image", "Text", "HotFlip", "Joint"]  # image, text, both; the weakest first
+
+
+def test_one_image_under_each_attack(html: str) -> None:
+    """Of the images that all attacks kept; each difference magnified by its own factor; an unchanged caption once."""
+    start = html.index("Image 1 under each attack on MAT (image and text)")
+    first = html[start : html.index("</details>", start)]
+    assert re.findall(r"<strong>(.+?)</strong>", first) == ["Square", "HotFlip", "Joint"]
+    assert re.findall(r"Difference ×(\d+)</figcaption>", first) == ["63", "127", "31"]
+    square, hot_flip, _ = first.split('<div class="example">')[1:]
+    assert square.count("striped ground") == 1 and hot_flip.count("striped ground") == 2
+    assert "image-00" in first and "image-03" in html[start:] and "image-12" not in html[start:]

@@ -8,6 +8,7 @@ import pytest
 from immunize.evaluation.results import Result, ResultError, read_all
 from immunize.metrics.interval import wilson
 from immunize.report import Settings, summarize
+from immunize.report.summary import worst
 
 Results = dict[str, dict[str, Result]]
 
@@ -30,6 +31,8 @@ def test_the_keys_others_rely_on(results: Results) -> None:
     metrics = summarize(results, Settings())
     recalls = {f"{w}_{n}" for w in ("tr", "ir") for n in ("r1", "r5", "r10", "r1_low", "r1_high")}
     assert set(metrics["mat"]["clean"]) == recalls
+    assert set(metrics["mat"]) == {"clean", "image", "text", "joint", "worst", "square", "hot_flip"}
+    assert set(metrics["mat"]["worst"]) == set(metrics["mat"]["joint"])
     assert set(metrics["mat"]["joint"]) - recalls == {f"{w}_asr{c}" for w in ("tr", "ir") for c in ("", "_conditional")}
     assert list(metrics["mat"]["joint"]) == sorted(metrics["mat"]["joint"])
     for cell in (c for by_attack in metrics.values() for c in by_attack.values()):
@@ -63,6 +66,10 @@ def test_an_attack_on_the_first_images_is_compared_with_those(results: Results) 
         caption_rank=[5] * 8,
         similarity=whole.similarity[:8],
         changed_words=whole.changed_words[:8],
+        success=[],
+        forwards=[],
+        backwards=[],
+        texts=[],
     )
     clean = results["finetune"]["clean"]
     cell = summarize({"finetune": {"image": four, "clean": clean}}, Settings())["finetune"]["image"]
@@ -80,3 +87,42 @@ def test_an_attack_needs_the_clean_result_of_the_same_examples(results: Results)
     other = replace(clean, image_ids=clean.image_ids[::-1])
     with pytest.raises(ResultError, match="different examples"):
         summarize({"mat": {"joint": joint, "clean": other}}, Settings())
+
+
+def test_the_worst_of_all_attacks_example_by_example(results: Results) -> None:
+    """Against a loop; an attack on the first ten images counts for those alone."""
+    by_attack = results["mat"]
+    found = worst([one for one in by_attack.values() if one.attack != "clean"], by_attack["clean"])
+    for ranks, of in ((found.image_rank, lambda r: r.image_rank), (found.caption_rank, lambda r: r.caption_rank)):
+        for i, rank in enumerate(ranks):
+            assert rank == max(of(one)[i] for one in by_attack.values() if i < len(of(one)))
+    cell = summarize(results, Settings())["mat"]["worst"]
+    assert cell["tr_r1"] == 100 * sum(rank < 1 for rank in found.image_rank) / 20
+    assert cell["tr_asr"] == 80.0 - cell["tr_r1"] and cell["tr_r1_low"] <= cell["tr_r1"] <= cell["tr_r1_high"]
+
+
+def test_the_worst_counts_the_clean_pairs_too(results: Results) -> None:
+    """A query that is wrong without an attack is not robust, whatever luck an attack brings it."""
+    clean, joint = results["mat"]["clean"], results["mat"]["joint"]
+    lucky = replace(joint, image_rank=[0] * 20, caption_rank=[0] * 40)
+    assert worst([lucky], clean).image_rank == clean.image_rank
+    assert worst([lucky], clean).caption_rank == clean.caption_rank
+
+
+def test_images_that_no_attack_was_on_are_not_counted(results: Results) -> None:
+    """Attacks on ten of twenty images: the other ten would pass for robust."""
+    some = {name: results["mat"][name] for name in ("clean", "square", "hot_flip")}
+    found = worst([some["square"], some["hot_flip"]], some["clean"])
+    assert len(found.image_rank) == 10 and len(found.caption_rank) == 20
+    right = [all(one.image_rank[i] == 0 for one in some.values()) for i in range(10)]
+    cell = summarize({"mat": some}, Settings())["mat"]["worst"]
+    assert cell["tr_r1"] == 10.0 * sum(right) <= 10.0
+
+
+def test_one_attack_has_no_worst_and_none_may_take_its_name(results: Results) -> None:
+    clean, joint, image = (results["mat"][name] for name in ("clean", "joint", "image"))
+    assert set(summarize({"mat": {"clean": clean, "joint": joint}}, Settings())["mat"]) == {"clean", "joint"}
+    alone = {"clean": clean, "worst": replace(joint, attack="worst")}
+    assert summarize({"mat": alone}, Settings())["mat"]["worst"]["tr_r1"] == 30.0
+    with pytest.raises(ResultError, match="mat/worst: that is the name of all attacks together"):
+        summarize({"mat": alone | {"image": image}}, Settings())

@@ -1,6 +1,10 @@
 """The README table, letter by letter."""
 
-from immunize.report.tables import best_defense, depths, markdown
+from pathlib import Path
+
+from immunize.evaluation.results import read_all
+from immunize.report import Settings, summarize
+from immunize.report.tables import attacked, best_defense, depths, grouped, markdown
 
 Cell = dict[str, float]
 
@@ -28,6 +32,11 @@ def test_markdown() -> None:
     )
 
 
+def test_what_is_not_in_the_table_does_not_widen_its_note() -> None:
+    metrics = {"mat": {"clean": cell(50, 40), "pgd": cell(30, 30, 20.0)}}
+    assert "at most ±2.0 points" in markdown(metrics)
+
+
 def test_nobody_wins_with_nothing() -> None:
     assert "**" not in markdown({"pretrain": {"joint": cell(0, 0)}})
 
@@ -35,3 +44,22 @@ def test_nobody_wins_with_nothing() -> None:
 def test_best_defense_is_the_best_under_joint_attack() -> None:
     assert best_defense({name: METRICS[name] for name in ("pretrain", "mat")}) == "mat"
     assert depths(METRICS) == [1, 10]
+
+
+def test_attacks_are_grouped_by_what_they_changed(run: Path) -> None:
+    results = read_all(run / "reports/toy/results")
+    metrics = summarize(results, Settings())
+    assert grouped(metrics, results) == {
+        "": ["clean"], "image": ["square", "image"], "text": ["text", "hot_flip"], "image and text": ["joint"],
+        "all of them": ["worst"],
+    }  # fmt: skip
+    del metrics["mat"]["square"]
+    metrics["finetune"]["square"] |= {"tr_r1": 0.0, "ir_r1": 0.0}
+    assert grouped(metrics, results)["image"] == ["image", "square"]
+
+
+def test_how_many_images_were_attacked(run: Path) -> None:
+    by_attack = read_all(run / "reports/toy/results")["mat"]
+    assert attacked(by_attack.values()) == "10 to 20"
+    assert attacked([by_attack["clean"], by_attack["joint"]]) == "20"
+    assert attacked([by_attack["clean"]]) == "0"

@@ -23,8 +23,12 @@ def test_same_inputs_same_bytes(run: Path, written: Path, tmp_path: Path) -> Non
     first, second = made(written), made(root)
     assert sorted(first) == sorted(second)
     assert not [name for name in first if first[name] != second[name]]
-    charts = [f"figures/{n}{d}.svg" for n in ("clean_vs_robust", "epsilon_sweep", "loss_curves") for d in ("", "-dark")]
-    pictures = [f"figures/gallery_{n}{d}.png" for n in ("finetune", "mat") for d in ("", "-dark")]
+    charts = [
+        f"figures/{n}{d}.svg"
+        for n in ("attacks", "clean_vs_robust", "epsilon_sweep", "loss_curves")
+        for d in ("", "-dark")
+    ]
+    pictures = [f"figures/gallery_{n}{d}.png" for n in ("attacks", "finetune", "mat") for d in ("", "-dark")]
     assert sorted(first) == sorted([*charts, *pictures, "metrics.json", "model_card.md", "report.html"])
 
 
@@ -36,7 +40,7 @@ def test_the_stage_reports_the_current_preset(run: Path, tmp_path: Path, monkeyp
     (root / "params.yaml").write_text("preset: toy\n")
     monkeypatch.chdir(root)
     main()
-    figures = ["figures/clean_vs_robust-dark.svg", "figures/clean_vs_robust.svg"]
+    figures = [f"figures/{name}{end}.svg" for name in ("attacks", "clean_vs_robust") for end in ("-dark", "")]
     assert sorted(made(root)) == [*figures, "metrics.json", "model_card.md", "report.html"]
     metrics = json.loads((root / "reports/toy/metrics.json").read_text())
     assert metrics["mat"]["joint"]["tr_r1"] == 30.0

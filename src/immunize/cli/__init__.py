@@ -11,22 +11,39 @@ from typing import Annotated
 
 import typer
 
-from immunize.cli.errors import one_line, stop
+from immunize.cli.errors import one_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _list(wanted: bool) -> bool:
+    if wanted:
+        from immunize.cli.arsenal import listing
+
+        typer.echo(listing())
+        raise typer.Exit
+    return wanted
+
 
 Model = Annotated[str, typer.Option(help="A model folder, or open_clip:<architecture>/<tag>.")]
 Folder = Annotated[Path, typer.Option(help="A collect folder (pairs.parquet), or an imagefolder with metadata.jsonl.")]
 Out = Annotated[Path, typer.Option(help="The folder for what comes out.")]
-Name = Annotated[str, typer.Option(help="noise, pgd, bert_attack or sga.")]
-Eps = Annotated[str, typer.Option(help="l_inf radius as a fraction of the pixel range: 2/255 or 0.01.")]
-Words = Annotated[int, typer.Option(min=0, help="Words of a caption that may change.")]
-Steps = Annotated[int, typer.Option(min=0, help="Gradient steps.")]
+Name = Annotated[str, typer.Option(help="Which attack; --list says what there is.")]
+Eps = Annotated[str | None, typer.Option(help="2/255 or 0.01 of the pixel range; l_0: pixels. [2/255, 0.5, 10]")]
+Norm = Annotated[str | None, typer.Option(help="linf, l2 or l0; else the first that the attack takes.")]
+Words = Annotated[int | None, typer.Option(min=0, help="Words of a caption that may change. [1]")]
+Steps = Annotated[int | None, typer.Option(min=0, help="Gradient steps; else the attack's own default.")]
+Queries = Annotated[int | None, typer.Option(min=1, help="Queries an image, of attacks that see no gradient.")]
 Language = Annotated[str | None, typer.Option(help="A masked language model that proposes substitutes; else typos.")]
+Surrogate = Annotated[str | None, typer.Option(help="The model that a transfer attack knows, as --model.")]
+Synonyms = Annotated[str | None, typer.Option(help="A file of synonyms, for text_fooler.")]
+Saved = Annotated[str | None, typer.Option(help="The file of a universal perturbation.")]
+Prompts = Annotated[Path | None, typer.Option(help="Zero-shot classification: a file of prompts, one line a class.")]
 File = Annotated[Path | None, typer.Option(help="YAML: name -> attack, or a preset; else the usual ones at 2/255.")]
 Split = Annotated[str, typer.Option(help="Which split is attacked.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds, equal results.")]
+Listing = Annotated[bool, typer.Option("--list", is_eager=True, callback=_list, help="Print the attacks and end.")]
 Base = Annotated[str, typer.Argument(help="The git revision to compare with.")]
 AllowNoBase = Annotated[bool, typer.Option("--allow-no-base", help="Without a base, hold floors and ceilings alone.")]
 Stages = Annotated[list[str] | None, typer.Argument(help="Only these stages and what they need.")]
@@ -38,38 +55,46 @@ def main() -> None:
 
 
 @app.command("attack")
-def attack_pairs(  # noqa: PLR0913 - a person names each option
+def attack_(  # noqa: PLR0913 - a person names each option
     model: Model,
     pairs: Folder,
     out: Out,
     attack: Name = "sga",
-    eps: Eps = "2/255",
-    words: Words = 1,
-    steps: Steps = 10,
+    eps: Eps = None,
+    norm: Norm = None,
+    words: Words = None,
+    steps: Steps = None,
+    queries: Queries = None,
     language: Language = None,
+    surrogate: Surrogate = None,
+    synonyms: Synonyms = None,
+    path: Saved = None,
+    classes: Prompts = None,
     split: Split = "test",
     limit: Limit = None,
     seed: Seed = 0,
+    listing: Listing = False,
 ) -> None:
-    """Attack pairs and look at what comes out.
+    """Attack pairs, or with --classes a zero-shot classifier, and look at what comes out.
 
-    Writes images.parquet, captions.parquet, record.json and contact_sheet.png.
+    Writes images.parquet, captions.parquet (not of classes), record.json and contact_sheet.png.
     """
     with one_line():
-        from immunize.cli.attacking import Target, show
-        from immunize.cli.inputs import named_attacks
-        from immunize.evaluation import adversarial, results
-        from immunize.report import contact_sheet
+        from immunize.cli.arsenal import Options, named
+        from immunize.cli.attacking import Target, attack_pairs
+        from immunize.cli.classes import attack_classes
+        from immunize.cli.inputs import check_languages
+        from immunize.cli.labels import read_prompts
 
-        known = named_attacks(eps, words, steps, language)
-        if attack not in known:
-            stop(f"no attack '{attack}'; there are {', '.join(known)}")
-        target = Target.open(model, pairs, split, limit, out)
-    (_, before), (attacked, after) = target.under({"clean": None, attack: known[attack]}, seed)
-    adversarial.keep(attacked, out, len(attacked.pairs))
-    results.write(after, out / "record.json")
-    contact_sheet.write(attacked, before, after, out / "contact_sheet.png")
-    show([before, after], out / "contact_sheet.png")
+        options = Options(eps, norm, words, steps, queries, language, surrogate, synonyms, path)
+        chosen = named(attack, options)
+        check_languages(chosen)
+        prompts = read_prompts(classes) if classes else None
+        target = Target.open(model, pairs, split, limit, out, labeled=prompts is not None)
+        if prompts is not None:
+            attack_classes(target, chosen, prompts, out, seed)
+    if prompts is None:
+        attack_pairs(target, attack, chosen, out, seed)
 
 
 @app.command()
@@ -93,7 +118,7 @@ def evaluate(
 
         chosen = read_attacks(attacks) if attacks else usual_attacks()
         target = Target.open(model, pairs, split, limit, out)
-    found = [result for _, result in target.under({"clean": None, **chosen}, seed)]
+    _, found = target.under({"clean": None, **chosen}, seed)
     for result in found:
         results.write(result, out / f"{result.attack}.json")
     write_metrics(found, out / "metrics.json")

@@ -9,7 +9,8 @@ from typing import Any
 
 from immunize.config import dump, frozen, parse
 
-SCHEMA = 1
+SCHEMA = 2
+WORST = "worst"  # the worst of all attacks on each example, made of their results: no attack may bear this name
 
 
 class ResultError(ValueError):
@@ -32,7 +33,9 @@ class Result:
     """Per image: `image_ids`, `image_rank`, `linf` (after 8-bit quantization, pixels in [0, 1]).
 
     Per caption: `caption_ids`, `owner` (position of its image), `caption_rank`, `similarity` (cosine with its own
-    image), `changed_words`. Ranks count the wrong answers ahead of the right one. `counts` are refusals by reason.
+    image), `changed_words`. Ranks count the wrong answers ahead of the right one. Per image, as the attack says before
+    rounding, empty for clean data: `success`, `forwards` and `backwards` of the image tower, `texts` encoded. `counts`:
+    refusals by reason, what did not change, and the images that rounding gave back to the model.
     """
 
     preset: str
@@ -50,6 +53,10 @@ class Result:
     similarity: list[float]
     linf: list[float]
     changed_words: list[int]
+    success: list[bool]
+    forwards: list[int]
+    backwards: list[int]
+    texts: list[int]
     counts: dict[str, int]
     flags: list[Flag]
     seconds: float
@@ -59,6 +66,7 @@ class Result:
     def __post_init__(self) -> None:
         _same_length(self, "image_ids", "image_rank", "linf")
         _same_length(self, "caption_ids", "owner", "caption_rank", "similarity", "changed_words")
+        _same_length(self, "success", "forwards", "backwards", "texts", *(["image_ids"] if self.success else []))
 
 
 @frozen
@@ -74,7 +82,7 @@ class Sweep:
         _same_length(self, "eps", "tr_r1", "ir_r1")
 
 
-def write(result: Result | Sweep, path: Path) -> None:
+def write(result: Any, path: Path) -> None:
     """One line a field, keys sorted: equal results, equal bytes. Raises ResultError on a number that is not finite."""
     fields = dump(result)
     bad = sorted(name for name, value in fields.items() if _not_finite(value))

@@ -36,7 +36,7 @@ def sweep(model: DualEncoder, curve: Curve, pairs: Pairs, *, seed: int, block: i
     recalls = []
     for radius in curve.eps:
         wider = replace(curve.attack, threat=Ball(curve.norm, radius))
-        found, _ = score(model, perturbed(model, wider, some, seed, block, len(some), f"eps {radius:.4f}"))
+        found = score(model, perturbed(model, wider, some, seed, block, len(some), f"eps {radius:.4f}").pairs).ranks
         recalls.append((round(recall(found.image, 1), 2), round(recall(found.caption, 1), 2)))
     tr, ir = zip(*recalls)
     return Sweep(attack="pgd", eps=list(curve.eps), tr_r1=list(tr), ir_r1=list(ir))

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from immunize.evaluation.results import Result, read_all, read_sweep
-from immunize.report import card, figures, page, picture
-from immunize.report.gallery import Example, examples
+from immunize.report import card, figures, heat, page, picture
+from immunize.report.gallery import Example, by_image, examples
 from immunize.report.names import ordered
 from immunize.report.summary import Metrics, Results, Settings, summarize
+from immunize.report.tables import best_defense, grouped
 
 __all__ = ["Metrics", "Results", "Settings", "summarize", "write"]
 
@@ -27,23 +28,34 @@ def write(preset: str, root: Path = Path("."), settings: Settings = DEFAULT) -> 
     metrics = summarize(results, settings)
     galleries = {name: _gallery(results[name], root) for name in ordered(results)}
     galleries = {name: shown for name, shown in galleries.items() if shown}
-    _draw(metrics, galleries, preset, root)
+    best = best_defense(metrics)
+    names = [attack for group in grouped(metrics, results).values() for attack in group if attack != "clean"]
+    side_by_side = by_image(results[best], names, root)
+    _draw(metrics, results, preset, root)
+    _pictures(galleries, side_by_side, reports / "figures")
+    content = page.Content(preset, root, metrics, results, galleries, (best, side_by_side))
     (reports / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
     (reports / "model_card.md").write_text(card.render(metrics, results, preset, root))
-    (reports / "report.html").write_text(page.render(page.Content(preset, root, metrics, results, galleries)))
+    (reports / "report.html").write_text(page.render(content))
     return metrics
 
 
-def _draw(metrics: Metrics, galleries: dict[str, list[Example]], preset: str, root: Path) -> None:
+def _draw(metrics: Metrics, results: Results, preset: str, root: Path) -> None:
     folder = root / "reports" / preset / "figures"
     figures.clean_vs_robust(metrics, folder / "clean_vs_robust.svg")
+    heat.write(metrics, results, folder / "attacks.svg")
     if logs := _logs(root / "models" / preset):
         figures.loss_curves(logs, folder / "loss_curves.svg")
     sweeps = {path.parent.name: read_sweep(path) for path in (root / "reports" / preset).glob("results/*/sweep.json")}
     if sweeps:
         figures.epsilon_sweep(sweeps, folder / "epsilon_sweep.svg")
+
+
+def _pictures(galleries: dict[str, list[Example]], side_by_side: list[list[Example]], folder: Path) -> None:
     for defense, shown in galleries.items():
         picture.write(shown, folder / f"gallery_{defense}.png")
+    if side_by_side:
+        picture.write(side_by_side[0], folder / "gallery_attacks.png")
 
 
 def _gallery(by_attack: dict[str, Result], root: Path) -> list[Example]:

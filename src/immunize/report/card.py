@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from immunize.evaluation.results import Result
 from immunize.report.names import attack_label, defense_label, ordered
 from immunize.report.summary import Metrics, Results
-from immunize.report.tables import best_defense
+from immunize.report.tables import attacked, best_defense
 
 
 def render(metrics: Metrics, results: Results, preset: str, root: Path) -> str:
@@ -30,7 +30,7 @@ def render(metrics: Metrics, results: Results, preset: str, root: Path) -> str:
         name=best,
         label=defense_label(best),
         any=next(iter(by_attack.values())),
-        attacked=min(len(result.image_ids) for result in by_attack.values()),
+        attacked=attacked(by_attack.values()),
         rows=[(attack_label(a), metrics[best][a]) for a in ordered(metrics[best])],
         attacks=[(attack_label(a), _yaml(by_attack[a].config), _spent(by_attack[a])) for a in ordered(by_attack)],
         training=_section(root / "presets" / f"{preset}.yaml", "immunize"),
@@ -42,7 +42,8 @@ def render(metrics: Metrics, results: Results, preset: str, root: Path) -> str:
 
 def _spent(result: Result) -> str:
     words = sum(result.changed_words) / len(result.changed_words)
-    return f"largest pixel change {255 * max(result.linf):.2f}/255, {words:.2f} words changed a caption"
+    pixels = 255 * max(result.linf)
+    return f"{len(result.linf):,} images, largest pixel change {pixels:.2f}/255, {words:.2f} words changed a caption"
 
 
 def _section(path: Path, key: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ Words = list[tuple[str, bool]]  # a word, and whether the attack changed it
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One test image with one of its captions; ranks are places (1 = found first), before and after the attack."""
+    """One test image with one of its captions; ranks are places (1 = found first), before and after the attack.
+
+    `attack`: its name, where examples of several stand together. Without `caption_place` the texts are classes.
+    """
 
     image_id: str
     clean: Pixels
@@ -29,7 +33,8 @@ class Example:
     before: Words
     after: Words
     image_place: tuple[int, int]
-    caption_place: tuple[int, int]
+    caption_place: tuple[int, int] | None
+    attack: str = ""
 
 
 def examples(result: Result, clean: Result, root: Path, count: int = 5) -> list[Example]:
@@ -38,11 +43,42 @@ def examples(result: Result, clean: Result, root: Path, count: int = 5) -> list[
     Reads `reports/<preset>/adversarial/<defense>/<attack>/` and `data/<preset>/collect/images/`; raises ResultError if
     an image of the one is not in the other or has another size.
     """
-    kept = root / "reports" / result.preset / "adversarial" / result.defense / result.attack
-    if not (kept / "images.parquet").exists():
+    there = _kept_ids(result, root)
+    return _shown(result, clean, root, there[:: max(len(there) // count, 1)][:count])
+
+
+def by_image(by_attack: dict[str, Result], names: Sequence[str], root: Path, count: int = 3) -> list[list[Example]]:
+    """The same `count` images under each attack of `names` that kept them: one list an image, one example an attack."""
+    clean = by_attack["clean"]
+    kept = {name: ids for name in names if name in by_attack and (ids := _kept_ids(by_attack[name], root))}
+    common = [i for i in clean.image_ids if all(i in ids for ids in kept.values())] if kept else []
+    ids = common[:: max(len(common) // count, 1)][:count]
+    columns = [
+        [replace(example, attack=name) for example in _shown(by_attack[name], clean, root, ids)] for name in kept
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def magnified(shown: Sequence[Example]) -> tuple[int, list[Pixels]]:
+    """gray + factor * (adversarial - clean), with the one factor that fits the largest perturbation shown."""
+    differences = [e.adversarial.astype(np.int16) - e.clean for e in shown]
+    factor = max(127 // max(max(int(abs(d).max()) for d in differences), 1), 1)
+    return factor, [np.clip(128 + factor * d, 0, 255).astype(np.uint8) for d in differences]
+
+
+def _kept(result: Result, root: Path) -> Path:
+    return root / "reports" / result.preset / "adversarial" / result.defense / result.attack
+
+
+def _kept_ids(result: Result, root: Path) -> list[str]:
+    path = _kept(result, root) / "images.parquet"
+    return pq.read_table(path, columns=["image_id"])["image_id"].to_pylist() if path.exists() else []
+
+
+def _shown(result: Result, clean: Result, root: Path, ids: list[str]) -> list[Example]:
+    if not ids:
         return []
-    there = pq.read_table(kept / "images.parquet", columns=["image_id"])["image_id"].to_pylist()
-    ids = there[:: max(len(there) // count, 1)][:count]
+    kept = _kept(result, root)
     attacked = _images(kept / "images.parquet", ids)
     originals = _images(root / "data" / result.preset / "collect" / "images", ids)
     captions = _captions(kept / "captions.parquet", ids)
@@ -53,13 +89,6 @@ def examples(result: Result, clean: Result, root: Path, count: int = 5) -> list[
         if originals[i].shape != attacked[i].shape:
             raise ResultError(f"{i} is {originals[i].shape} collected and {attacked[i].shape} attacked; evaluate again")
     return [_example(i, originals[i], attacked[i], captions[i], (clean, result)) for i in ids]
-
-
-def magnified(shown: list[Example]) -> tuple[int, list[Pixels]]:
-    """gray + factor * (adversarial - clean), with the one factor that fits the largest perturbation shown."""
-    differences = [e.adversarial.astype(np.int16) - e.clean for e in shown]
-    factor = max(127 // max(max(int(abs(d).max()) for d in differences), 1), 1)
-    return factor, [np.clip(128 + factor * d, 0, 255).astype(np.uint8) for d in differences]
 
 
 def changes(before: str, after: str) -> tuple[Words, Words]:

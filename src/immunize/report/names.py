@@ -15,8 +15,42 @@ DEFENSES = {
     "immunized": "Immunized",
     "adapted": "Adapted",
 }
-ATTACKS = {"clean": "Clean", "image": "Image", "text": "Text", "joint": "Joint"}
-HEADLINE = tuple(ATTACKS)
+HEADLINE = {"clean": "Clean", "image": "Image", "text": "Text", "joint": "Joint", "worst": "Worst of all"}
+ATTACKS = HEADLINE | {
+    "noise": "Noise",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "apgd": "APGD",
+    "fab": "FAB",
+    "auto": "AutoAttack",
+    "deepfool": "DeepFool",
+    "carlini_wagner": "Carlini-Wagner",
+    "jsma": "JSMA",
+    "de_jsma": "DE-JSMA",
+    "universal": "Universal",
+    "square": "Square",
+    "estimated_gradient": "Estimated gradient",
+    "nes": "NES",
+    "spsa": "SPSA",
+    "hop_skip_jump": "HopSkipJump",
+    "genetic": "Genetic",
+    "one_pixel": "One pixel",
+    "transfer": "Transfer",
+    "bert_attack": "BERT-Attack",
+    "text_fooler": "TextFooler",
+    "leaf": "LEAF",
+    "hot_flip": "HotFlip",
+    "relaxed": "Relaxed (GBDA)",
+    "sep_attack": "Sep-Attack",
+    "co_attack": "Co-Attack",
+    "sga": "SGA",
+    "dra": "DRA",
+    "sa_aet": "SA-AET",
+    "cmi": "CMI-Attack",
+    "simultaneous": "Simultaneous",
+    "image_then_text": "Image, then text",
+    "text_then_image": "Text, then image",
+}
 
 
 def defense_label(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from PIL import Image
 from immunize.report.gallery import Example, Pixels, magnified
 from immunize.report.names import HEADLINE, attack_label, defense_label, ordered
 from immunize.report.summary import Metrics, Results
-from immunize.report.tables import WAYS, best_defense, depths, widest
+from immunize.report.tables import WAYS, attacked, best_defense, depths, grouped, widest
 from immunize.report.theme import UNDEFENDED, dark
 
 CHARTS = {
     "clean_vs_robust": ("Clean and under attack", "Bars: R@1. Whiskers: 95 % bootstrap intervals over images."),
+    "attacks": (
+        "Every attack on every model",
+        "R@1: the darker, the more is left. On the image, the text and both; within each, the strongest attack last. "
+        "How many images each was on stands with the attacks below.",
+    ),
     "epsilon_sweep": ("Radius of the image attack", "R@1 as the attack on the image may change each pixel more."),
     "loss_curves": ("Training", "Thin: the loss of each step. Thick: its moving average."),
 }
@@ -28,13 +34,17 @@ CHARTS = {
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the page shows; the figures are read from `root/reports/<preset>/figures`."""
+    """What the page shows; the figures are read from `root/reports/<preset>/figures`.
+
+    `side_by_side`: a model, and images of it under each of its attacks.
+    """
 
     preset: str
     root: Path
     metrics: Metrics
     results: Results
     galleries: dict[str, list[Example]]
+    side_by_side: tuple[str, list[list[Example]]]
 
 
 def render(content: Content) -> str:
@@ -49,7 +59,8 @@ def render(content: Content) -> str:
         preset=content.preset,
         css=Markup(css),  # ours, not a user's
         any=cells[0][2],
-        attacked=min(len(result.image_ids) for *_, result in cells),
+        attacked=attacked(result for *_, result in cells),
+        named=[(d, _named(content, d)) for d in ordered(content.results)],
         metrics=content.metrics,
         defenses=ordered(content.metrics),
         headline=[a for a in HEADLINE if any(a in c for c in content.metrics.values())],
@@ -61,10 +72,38 @@ def render(content: Content) -> str:
         checks=[(d, a, flag) for d, a, result in cells for flag in result.flags],
         charts=list(_charts(content)),
         galleries=[(d, *magnified(shown), shown) for d, shown in content.galleries.items()],
+        side_by_side=(content.side_by_side[0], [_rows(shown) for shown in content.side_by_side[1]]),
         validation=_validation(content.root / "data" / content.preset / "validate" / "validation.json"),
         settings=_settings(content.results),
         seconds=sum(result.seconds for _, _, result in cells),
     )
+
+
+def _named(content: Content, defense: str) -> list[dict[str, Any]]:
+    """One row an attack on this model: what is left, what the attack claims, what it cost an image."""
+    by_attack = content.results[defense]
+    order = [a for group in grouped(content.metrics, content.results).values() for a in group]
+    return [
+        {
+            "attack": a,
+            "cell": content.metrics[defense][a],
+            "result": by_attack[a],
+            "success": _average(by_attack[a].success),
+            "spent": [_average(spent) for spent in (by_attack[a].forwards, by_attack[a].backwards, by_attack[a].texts)],
+        }
+        for a in order
+        if a in by_attack and a != "clean"
+    ]
+
+
+def _average(values: Sequence[int]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _rows(shown: list[Example]) -> list[tuple[Example, Pixels, int]]:
+    """Each example with its difference, magnified by a factor of its own."""
+    found = [magnified([example]) for example in shown]
+    return [(example, difference, factor) for example, (factor, (difference,)) in zip(shown, found, strict=True)]
 
 
 def _finding(metrics: Metrics) -> dict[str, Any] | None:

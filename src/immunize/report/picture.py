@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from immunize.report.gallery import Example, Pixels, Words, magnified
+from immunize.report.names import attack_label
 from immunize.report.theme import DARK, INK, MUTED, dark
 
 TILE, GAP, WIDTH, HEADER, LINE = 168, 24, 1660, 56, 36
+LEFT = 3 * (TILE + GAP) + 10  # of the captions
 MARK, DARK_MARK = "#b42318", "#ff8a7a"
 
 
@@ -47,22 +50,45 @@ class Pen:
 
 
 def _draw(shown: list[Example], colors: Pen) -> Image.Image:
-    sheet = Image.new("RGBA", (WIDTH, HEADER + len(shown) * (TILE + GAP)), (0, 0, 0, 0))
-    pen = Pen(colors.ink, colors.muted, colors.mark, sheet)
-    factor, differences = magnified(shown)
-    for column, title in enumerate(("Clean", "Adversarial", f"Difference ×{factor}", "Caption, before and after")):
-        pen.text((column * (TILE + GAP), 8), [(title, False)], 23, color=pen.muted)
-    for row, (example, difference) in enumerate(zip(shown, differences, strict=True)):
-        top = HEADER + row * (TILE + GAP)
+    several = any(example.attack for example in shown)
+    differences = [magnified([example]) for example in shown] if several else _alike(shown)
+    factors = [factor for factor, _ in differences]
+    bottoms = [_describe(colors, example, (LEFT, 0), factor) for example, factor in zip(shown, factors, strict=True)]
+    tops = list(accumulate((max(TILE, bottom) + GAP for bottom in bottoms), initial=HEADER))
+    pen = Pen(colors.ink, colors.muted, colors.mark, Image.new("RGBA", (WIDTH, tops[-1]), (0, 0, 0, 0)))
+    title = "Difference" if several else f"Difference ×{factors[0]}"
+    for column, text in enumerate(("Clean", "Adversarial", title, "Caption, before and after")):
+        pen.text((column * (TILE + GAP), 8), [(text, False)], 23, color=pen.muted)
+    for example, (factor, (difference,)), top in zip(shown, differences, tops):
         for column, pixels in enumerate((example.clean, example.adversarial, difference)):
-            sheet.paste(_tile(pixels), (column * (TILE + GAP), top))
-        left = 3 * (TILE + GAP) + 10
-        y = pen.text((left, top), example.before, color=pen.muted)
+            pen.sheet.paste(_tile(pixels), (column * (TILE + GAP), top))
+        _describe(pen, example, (LEFT, top), factor)
+    return pen.sheet
+
+
+def _alike(shown: list[Example]) -> list[tuple[int, list[Pixels]]]:
+    """All differences magnified by one factor."""
+    factor, differences = magnified(shown)
+    return [(factor, [difference]) for difference in differences]
+
+
+def _describe(pen: Pen, example: Example, at: tuple[int, int], factor: int) -> int:
+    """The attack's name, the caption before and (where it changed) after, and the places; returns the y below."""
+    left, y = at
+    if example.attack:
+        moved = f", difference ×{factor}" if (example.clean != example.adversarial).any() else ""
+        y = pen.text((left, y - 4), [(attack_label(example.attack) + moved, False)], 23)
+    y = pen.text((left, y), example.before, color=pen.muted)
+    if example.after != example.before or not example.attack:
         y = pen.text((left, y + 6), example.after)
-        places = "own caption at place {} → {},  own image at place {} → {}"
-        line = places.format(*example.image_place, *example.caption_place)
-        pen.text((left, y + 6), [(line, False)], 21, color=pen.muted)
-    return sheet
+    return pen.text((left, y + 6), [(_places(example), False)], 21, color=pen.muted)
+
+
+def _places(example: Example) -> str:
+    if example.caption_place is None:
+        return "right class at place {} → {}".format(*example.image_place)
+    both = "own caption at place {} → {},  own image at place {} → {}"
+    return both.format(*example.image_place, *example.caption_place)
 
 
 def _tile(pixels: Pixels) -> Image.Image:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from immunize.config import frozen
-from immunize.evaluation.results import Result, ResultError
+from immunize.evaluation.results import WORST, Result, ResultError
 from immunize.metrics.interval import Interval, bootstrap, wilson
 from immunize.metrics.retrieval import recall
 from immunize.metrics.success import attack_success
@@ -29,16 +30,40 @@ class Settings:
 def summarize(results: Results, settings: Settings) -> Metrics:
     """defense -> attack -> {tr_r1, ir_r1, ..., *_low, *_high, *_asr, *_asr_conditional}, rounded to 0.01.
 
-    TR is image to text, IR text to image. Raises ResultError where the clean result an attack is compared with is
-    missing or is about other examples.
+    TR is image to text, IR text to image. Where a defense met several attacks, `worst` is their worst on each example.
+    Raises ResultError where the clean result an attack is compared with is missing or is about other examples.
     """
     return {
         defense: {
             attack: {name: round(value, 2) for name, value in sorted(_cell(result, by_attack, settings).items())}
-            for attack, result in sorted(by_attack.items())
+            for attack, result in sorted(_with_worst(by_attack).items())
         }
         for defense, by_attack in sorted(results.items())
     }
+
+
+def worst(found: Sequence[Result], clean: Result) -> Result:
+    """Of each attacked image and each caption of it the worst rank under any attack on it, or under none.
+
+    An attack that was run on the first images alone has its say on those alone.
+    """
+    most = max(found, key=lambda result: len(result.image_ids))
+    image_rank, caption_rank = list(most.image_rank), list(most.caption_rank)
+    for result in (clean, *found):
+        for rank, after in ((image_rank, result.image_rank), (caption_rank, result.caption_rank)):
+            rank[: len(after)] = map(max, rank, after)
+    return replace(most, attack=WORST, image_rank=image_rank, caption_rank=caption_rank)
+
+
+def _with_worst(by_attack: dict[str, Result]) -> dict[str, Result]:
+    attacks = by_attack.keys() - {"clean"}
+    if len(attacks) < 2:
+        return by_attack
+    if WORST in attacks:
+        raise ResultError(f"{by_attack[WORST].defense}/{WORST}: that is the name of all attacks together; give another")
+    found = [by_attack[attack] for attack in sorted(attacks)]
+    (clean, *_) = [_clean(result, by_attack) for result in found]
+    return by_attack | {WORST: worst(found, clean)}
 
 
 def _cell(result: Result, by_attack: dict[str, Result], settings: Settings) -> dict[str, float]:

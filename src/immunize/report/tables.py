@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from immunize.evaluation.results import Result
 from immunize.report.names import HEADLINE, attack_label, defense_label, ordered
-from immunize.report.summary import Metrics
+from immunize.report.summary import Metrics, Results
 
 WAYS = {"tr": "image → text", "ir": "text → image"}
 
@@ -32,10 +33,32 @@ def depths(metrics: Metrics) -> list[int]:
     return sorted({int(name[4:]) for cell in _cells(metrics) for name in cell if name[4:].isdigit()})
 
 
+def attacked(results: Iterable[Result]) -> str:
+    """How many images the attacks were on: "500", or "50 to 500"."""
+    sizes = sorted({len(result.image_ids) for result in results if result.attack != "clean"}) or [0]
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+
+
 def widest(metrics: Metrics) -> float:
-    """The longest arm of any interval of R@1, in points."""
-    pairs = [(cell, f"{way}_r1") for cell in _cells(metrics) for way in WAYS]
+    """The longest arm of any interval of R@1 in the headline, in points."""
+    shown = {d: {a: cell for a, cell in cells.items() if a in HEADLINE} for d, cells in metrics.items()}
+    pairs = [(cell, f"{way}_r1") for cell in _cells(shown) for way in WAYS]
     return max(abs(cell[name + end] - cell[name]) for cell, name in pairs for end in ("_low", "_high"))
+
+
+def grouped(metrics: Metrics, results: Results) -> dict[str, list[str]]:
+    """What an attack changes -> the attacks, those that leave the most recall first; the clean data and the worst apart.
+
+    An attack changes what it changed: pixels, words, or both, on whichever model.
+    """
+    found: dict[str, list[str]] = {"": ["clean"], "image": [], "text": [], "image and text": [], "all of them": []}
+    for attack in {attack for by_attack in metrics.values() for attack in by_attack} - {"clean"}:
+        runs = [by_attack[attack] for by_attack in results.values() if attack in by_attack]
+        changed = [way for way, field in (("image", "linf"), ("text", "changed_words"))
+                   if any(max(getattr(run, field)) > 0 for run in runs)]  # fmt: skip
+        found[" and ".join(changed) or "all of them"].append(attack)
+    left = {a: -sum(_mean(c[a]) for c in metrics.values() if a in c) for group in found.values() for a in group}
+    return {group: sorted(attacks, key=lambda a: (left[a], a)) for group, attacks in found.items() if attacks}
 
 
 def _cell(cell: dict[str, float] | None, best: dict[str, float]) -> str:

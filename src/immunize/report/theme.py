@@ -17,7 +17,8 @@ from immunize.report.names import ordered
 INK, MUTED, GRID = "#1f2328", "#59636e", "#d8dee4"
 UNDEFENDED = {"pretrain": "#b3bac2", "finetune": "#6b7580"}  # gray: nothing was done against attacks
 KNOWN = UNDEFENDED | {"tecoa": "#d9770b", "mat": "#0f62b5"}
-OTHERS = ["#12805c", "#a33b7c", "#4aa3df", "#8a6d1d", "#c0392b"]
+HEAT = "#12805c"
+OTHERS = [HEAT, "#a33b7c", "#4aa3df", "#8a6d1d", "#c0392b"]
 DARK = {
     INK: "#f0f6fc", MUTED: "#9da7b3", GRID: "#31373f", "#b3bac2": "#59626d", "#6b7580": "#aab4bf", "#d9770b": "#f29b3f",
     "#0f62b5": "#5aa9f8", "#12805c": "#3fc796", "#a33b7c": "#dd7fbb", "#4aa3df": "#93cdf2", "#8a6d1d": "#cbb05c",

@@ -14,28 +14,46 @@ from immunize.config import frozen, load, preset
 from immunize.data.loader import Pairs
 from immunize.evaluation import adversarial, results
 from immunize.evaluation.checks import distrust
-from immunize.evaluation.suite import Subject, evaluate, result
+from immunize.evaluation.comparing import compared
+from immunize.evaluation.recording import Subject, result
+from immunize.evaluation.suite import evaluate
 from immunize.evaluation.sweep import Curve, sweep
 from immunize.models.remembering import Remembering
+
+Count = Annotated[int, Field(ge=1)]
+
+
+@frozen
+class Named:
+    """Further attacks, each on the first `sample` images only: their intervals are as wide as that makes them."""
+
+    attacks: dict[str, Attack]
+    sample: Count
 
 
 @frozen
 class Params:
-    """`attacks`: name -> attack, null for clean data; `block`: images at a time.
+    """`attacks`: name -> attack, null for clean data; `named`: further ones; `block`: images at a time.
 
     `sample`: images that are attacked, the first of the split (null: all); the gallery is always the whole split.
-    `split`: choose settings on `validation`, report `test`. `probe`: images that the costly sanity checks look at.
-    `kept`: adversarial images that are written to disk.
+    `split`: choose settings on `validation`, report `test`. `probe`: images that the costly sanity checks look at, under
+    `attacks` alone. `kept`: adversarial images that are written to disk.
     """
 
     attacks: dict[str, Attack | None]
     sweep: Curve
+    named: Named | None = None
     split: Literal["validation", "test"] = "test"
-    sample: Annotated[int, Field(ge=1)] | None = None
-    block: int = 100
+    sample: Count | None = None
+    block: Count = 100
     probe: int = 64
     kept: int = 500
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        further = set() if self.named is None else set(self.named.attacks)
+        if taken := sorted(further & set(self.attacks) | {results.WORST} & (further | set(self.attacks))):
+            raise ValueError(f"named: {', '.join(taken)} is a name that is taken")
 
 
 def main(defense: str) -> None:
@@ -44,12 +62,18 @@ def main(defense: str) -> None:
     reports = Path("reports") / preset()
     pairs = Pairs.read(Path("data") / preset() / "collect", params.split)
     model = Remembering(models.load(folder))
-    subject = Subject(preset=preset(), defense=defense, model_hash=models.digest(folder))
-    for attacked in evaluate(model, params.attacks, pairs, seed=params.seed, block=params.block, sample=params.sample):
-        flags = distrust(model, attacked, images=params.probe, seed=params.seed)
-        found = result(model, attacked, subject, params.seed, flags)
-        results.write(found, reports / "results" / defense / f"{attacked.name}.json")
-        adversarial.keep(attacked, reports / "adversarial" / defense / attacked.name, params.kept)
+    subject = Subject(preset=preset(), defense=defense, model_hash=models.digest(folder), device=str(model.device))
+    rounds = [(params.attacks, params.sample, params.probe)]
+    if params.named is not None:
+        rounds.append(({**params.named.attacks}, params.named.sample, 0))
+    found = []
+    for attacks, sample, probe in rounds:
+        for attacked in evaluate(model, attacks, pairs, seed=params.seed, block=params.block, sample=sample):
+            flags = distrust(model, attacked, images=probe, seed=params.seed)
+            found.append(result(attacked, subject, params.seed, flags))
+            adversarial.keep(attacked, reports / "adversarial" / defense / attacked.name, params.kept)
+    for one in compared(found):
+        results.write(one, reports / "results" / defense / f"{one.attack}.json")
     curve = sweep(model, params.sweep, pairs, seed=params.seed, block=params.block)
     results.write(curve, reports / "results" / defense / "sweep.json")
 
