@@ -68,8 +68,9 @@ class Batch:
     A retrieval batch has several captions an image, a training batch one, a classification batch none. An image is ranked
     against `captions` and `gallery` together: further captions of a retrieval, or the prompts of the classes, of which
     `labels[b]` is then the right one. `targets[b]` is the text that a targeted attack wants to rank first. `truth[b]`,
-    where the source knows it, is what an attack on the text may not contradict (`data.scenes.Scene`, or None). `outcome`
-    is what the last attack says of itself.
+    where the source knows it, is what an attack on the text may not contradict (`data.scenes.Scene`, or None). `originals`
+    are the captions before any attack (`()`: these are): an image's own edited captions are ranked among them, so that nothing
+    depends on what became of its neighbors. `outcome` is what the last attack says of itself.
     """
 
     images: Image
@@ -81,6 +82,7 @@ class Batch:
     gallery: tuple[str, ...] = ()
     labels: Int[Tensor, " b"] | None = None
     targets: tuple[str, ...] = ()
+    originals: tuple[str, ...] = ()
     outcome: Outcome | None = None
 
     def __post_init__(self) -> None:
@@ -89,6 +91,8 @@ class Batch:
                 f"{len(self.images)} images, {len(self.image_ids)} image ids; "
                 f"{len(self.captions)} captions, {len(self.owner)} owners"
             )
+        if self.originals and len(self.originals) != len(self.captions):
+            raise ValueError(f"{len(self.captions)} captions, {len(self.originals)} originals")
         if self.labels is not None and len(self.labels) != len(self.images):
             raise ValueError(f"{len(self.images)} images, {len(self.labels)} labels")
         if self.targets and len(self.targets) != len(self.images):
@@ -105,13 +109,13 @@ class Batch:
         return replace(self, images=self.images.to(device), owner=self.owner.to(device), labels=labels)
 
     def take(self, rows: Int[Tensor, " r"]) -> Batch:
-        """Images `rows` with their captions; all other captions go to the gallery, so what an image faces stays the same."""
+        """Images `rows` with their captions; the others' originals go to the gallery, so what an image faces stays the same."""
         place = torch.full((len(self),), -1, device=self.owner.device)
         place[rows] = torch.arange(len(rows), device=place.device)
         new = place[self.owner]
         kept = new.argsort(stable=True)[(new < 0).sum() :].tolist()
         gone = (new < 0).nonzero().flatten().tolist()
-        chosen = rows.tolist()
+        chosen, originals = rows.tolist(), self.originals or self.captions
         return Batch(
             images=self.images[rows],
             captions=tuple(self.captions[c] for c in kept),
@@ -119,9 +123,10 @@ class Batch:
             image_ids=tuple(self.image_ids[i] for i in chosen),
             caption_ids=tuple(self.caption_ids[c] for c in kept),
             truth=tuple(self.truth[i] for i in chosen) if self.truth else (),
-            gallery=self.gallery + tuple(self.captions[c] for c in gone),  # behind the classes: labels stay
+            gallery=self.gallery + tuple(originals[c] for c in gone),  # behind the classes: labels stay
             labels=None if self.labels is None else self.labels[rows],
             targets=tuple(self.targets[i] for i in chosen) if self.targets else (),
+            originals=tuple(self.originals[c] for c in kept) if self.originals else (),
         )
 
     def put(self, rows: Int[Tensor, " r"], part: Batch) -> Batch:
@@ -132,4 +137,5 @@ class Batch:
         if outcome is not None and part.outcome is not None:
             outcome = outcome.put(rows, part.outcome)
         images = self.images.index_copy(0, rows, part.images)
-        return replace(self, images=images, captions=captions, outcome=outcome)
+        originals = self.originals or (self.captions if captions != self.captions else ())
+        return replace(self, images=images, captions=captions, originals=originals, outcome=outcome)

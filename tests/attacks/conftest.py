@@ -92,5 +92,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def cases(language_folder: str, trained: Clip, batch: Batch) -> dict[str, Attack]:
     """Every kind of attack, under several threats; beside the language model is a universal perturbation of the batch."""
-    universal.save(universal.fit(trained, [batch], Ball("linf", 8 / 255)), Path(language_folder) / "universal.safetensors")
+    universal.save(
+        universal.fit(trained, [batch], Ball("linf", 8 / 255)), Path(language_folder) / "universal.safetensors"
+    )
     return {name: make(language_folder) for name, make in CASES.items()}

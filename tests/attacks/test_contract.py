@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from immunize.attacks import Attack, Noise, parts
+from immunize.attacks.black_box import Transfer
 from immunize.attacks.image import Universal
 from immunize.attacks.victim import bank_of
 from immunize.batch import Batch
@@ -230,8 +231,8 @@ def test_stronger_than_noise(
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_saturated_pixels_move(level: float, name: str, cases: dict[str, Attack], trained: Clip, batch: Batch) -> None:
     """Parametrizations of the box such as tanh have no gradient at 0 and 1 (attacks.md 5.2)."""
-    if not balls(cases[name]):
-        return
+    if not balls(cases[name]) or balls(cases[name])[0].norm == "l0":
+        return  # a few large moves may all be for the worse
     flat = replace(batch, images=torch.full_like(batch.images, level))
     after = cases[name](trained, flat, rng())
     fooled = margins(trained, flat) > 0  # where nothing is left to do, nothing need be done
@@ -243,8 +244,8 @@ def test_pairs_that_are_all_far_apart_are_attacked_too(
     name: str, cases: dict[str, Attack], trained: Clip, batch: Batch
 ) -> None:
     """Negative similarities throughout: a maximum clamped at 0 would see nothing to do (attacks.md 5.1)."""
-    if isinstance(cases[name], Universal):
-        return  # fitted on the captions as they are
+    if isinstance(cases[name], Universal | Transfer):
+        return  # fitted on the captions as they are, or never shown them
     turned = replace(batch, captions=batch.captions[4:] + batch.captions[:4], truth=(None,) * len(batch))
     before, after = distance(trained, turned), cases[name](trained, turned, rng())
     assert (before > 0).any() and after.outcome is not None

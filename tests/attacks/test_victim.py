@@ -103,6 +103,21 @@ def test_taking_and_putting_back(trained: Clip, batch: Batch) -> None:
     assert sorted(batch.take(rows).captions + batch.take(rows).gallery) == sorted(batch.captions)
 
 
+def test_what_became_of_the_neighbors_does_not_matter(trained: Clip, batch: Batch) -> None:
+    """An image's own captions are ranked as they are, among the others' as they were, alone and in company."""
+    edited = replace(batch, captions=tuple(f"{c} dog" for c in batch.captions), originals=batch.captions)
+    image = encode_images(trained, batch.images)
+    values = margin(image, bank_of(trained, edited))
+    for i in range(6):
+        own = [c for c, o in enumerate(batch.owner.tolist()) if o == i]
+        texts = [caption for c, caption in enumerate(batch.captions) if c not in own]
+        best = (image[i] @ encode_captions(trained, [edited.captions[c] for c in own]).T).max()
+        rival = (image[i] @ encode_captions(trained, texts).T).max()
+        assert values[i].item() == pytest.approx(((rival - best) * trained.logit_scale).item(), abs=1e-3)
+        alone = edited.take(torch.tensor([i]))
+        assert margin(image[i : i + 1], bank_of(trained, alone)).item() == pytest.approx(values[i].item(), abs=1e-3)
+
+
 def test_the_best_point_fools_before_it_has_a_high_value() -> None:
     best, rows = Best(torch.zeros(3, 1, 1, 1)), torch.arange(3)
 

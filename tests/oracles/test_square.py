@@ -16,9 +16,7 @@ from immunize.threats import Ball
 SEEDS, QUERIES = 4, 100
 
 
-@pytest.mark.parametrize(
-    ("norm", "eps", "rescaled"), [("linf", 5 / 255, True), ("linf", 4 / 255, False), ("l2", 1.2, False)]
-)
+@pytest.mark.parametrize(("norm", "eps", "rescaled"), [("linf", 5 / 255, True), ("l2", 1.2, False)])
 def test_as_many_images_are_fooled(
     norm: Literal["linf", "l2"], eps: float, rescaled: bool, trained: Clip, classified: Batch, classifier: nn.Module
 ) -> None:

@@ -133,10 +133,12 @@ class Best:
 def bank_of(model: DualEncoder, batch: Batch, targeted: bool = False, known: Embedding | None = None) -> Bank:
     """Captions and gallery of the batch, encoded once; a target that is neither is added to them.
 
+    Where captions are edited, each image is ranked against its own as they are and the others' as they were.
     known: the embeddings of the captions, where the caller has them.
     Raises ValueError where there is nothing to rank, or no target for a targeted attack.
     """
-    texts = (*batch.captions, *batch.gallery)
+    originals = batch.originals if batch.originals != batch.captions else ()
+    texts = (*batch.captions, *originals, *batch.gallery)
     if targeted and not batch.targets:
         raise ValueError("a targeted attack needs Batch.targets, the text that each image is to rank first")
     wanted = batch.targets if targeted else ()
@@ -145,10 +147,15 @@ def bank_of(model: DualEncoder, batch: Batch, targeted: bool = False, known: Emb
         raise ValueError("nothing to rank an image against: give the batch captions, or a gallery of class prompts")
     device = batch.images.device
     own = torch.zeros(len(batch), len(texts), dtype=torch.bool, device=device)
-    own[batch.owner, torch.arange(len(batch.captions), device=device)] = True
+    column, first = torch.arange(len(batch.captions), device=device), len(batch.captions) + len(originals)
+    own[batch.owner, column] = True
     if batch.labels is not None:
-        own[torch.arange(len(batch), device=device), len(batch.captions) + batch.labels] = True
+        own[torch.arange(len(batch), device=device), first + batch.labels] = True
+    hidden = torch.zeros_like(own)
+    if originals:
+        hidden[:, column] = ~own[:, column]
+        hidden[:, len(column) + column] = own[:, column]
     target = torch.tensor([texts.index(text) for text in wanted], device=device) if wanted else None
     rest = texts if known is None else texts[len(known) :]
     parts = [part for part in (known, encode_captions(model, rest) if rest else None) if part is not None]
-    return Bank(torch.cat(parts), own, model.logit_scale.detach(), target)
+    return Bank(torch.cat(parts), own, model.logit_scale.detach(), target, hidden if originals else None)

@@ -16,24 +16,26 @@ class Bank:
     """`text[k]`, unit embeddings of captions or class prompts; `own[b, k]`: text k is right for image b.
 
     target: the text that each image is to be made to rank first, in a targeted attack. scale: logits are scale * cos.
-    anchor: an embedding that each image is to be kept away from, where an objective asks for one.
+    hidden: texts that an image is not ranked against. anchor: an embedding that each image is to be kept away from,
+    where an objective asks for one.
     """
 
     text: Float[Tensor, "k d"]
     own: Bool[Tensor, "b k"]
     scale: Float[Tensor, ""]
     target: Int[Tensor, " b"] | None = None
+    hidden: Bool[Tensor, "b k"] | None = None
     anchor: Float[Tensor, "b d"] | None = None
 
     def take(self, rows: Int[Tensor, " r"]) -> Bank:
         """The bank of images `rows`; a row may be taken several times."""
-        target = None if self.target is None else self.target[rows]
-        anchor = None if self.anchor is None else self.anchor[rows]
-        return replace(self, own=self.own[rows], target=target, anchor=anchor)
+        by_image = ((name, getattr(self, name)) for name in ("own", "target", "hidden", "anchor"))
+        return replace(self, **{name: value[rows] for name, value in by_image if value is not None})
 
     def logits(self, image: Embedding) -> Float[Tensor, "n k"]:
-        """scale * <f(x), g(t)> in float32."""
-        return self.scale.float() * (image.float() @ self.text.float().T)
+        """scale * <f(x), g(t)> in float32; -inf for a hidden text."""
+        logits = self.scale.float() * (image.float() @ self.text.float().T)
+        return logits if self.hidden is None else logits.masked_fill(self.hidden, -torch.inf)
 
     @property
     def aim(self) -> Bool[Tensor, "b k"]:

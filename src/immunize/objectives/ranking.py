@@ -38,7 +38,7 @@ def dlr(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
     fewer than three texts, or four.
     """
     logits, needed = bank.logits(image), 3 if bank.target is None else 4
-    texts = 1 + (~bank.own).sum(dim=1)
+    texts = 1 + (logits.masked_fill(bank.own, -torch.inf) > -torch.inf).sum(dim=1)
     if (texts < needed).any():
         raise ValueError(f"dlr needs {needed} texts to rank and has {int(texts.min())}; use cross_entropy or margin")
     right = logits.masked_fill(~bank.own, -torch.inf).amax(dim=1)

@@ -16,5 +16,6 @@ CASES: dict[str, Callable[[str], Attack]] = {
     "worst stop": lambda language: Worst((PGD(LINF, steps=1), SGA(TYPOS, PGD(LINF, steps=2))), stop=True),
     "restarts": lambda language: Restarts(PGD(LINF, steps=2, objective="margin"), times=2),
     "image then text": lambda language: Then((PGD(LINF, steps=2), TYPOS)),
+    "text then restarts": lambda language: Then((TYPOS, Restarts(PGD(LINF, steps=1), times=2, stop=True))),
     "restarts then text": lambda language: Then((Restarts(PGD(LINF, steps=1), times=2, stop=True), TYPOS)),
 }

@@ -23,6 +23,7 @@ CASES: dict[str, Callable[[str], Attack]] = {
     "co legacy": lambda language: CoAttack(TYPOS, PGD(LINF, steps=3), alpha=1.0, legacy=True),
     "dra": lambda language: DRA(TYPOS, PGD(LINF, steps=2, scales=(0.5,)), samples=3),
     "sa-aet": lambda language: SAAET(BertAttack(Edits(), typos=8), PGD(L2, steps=4), samples=2, rank=8),
+    "sa-aet linf": lambda language: SAAET(BertAttack(Edits(), typos=8), PGD(LINF, steps=3), samples=2, rank=8),
     "cmi": lambda language: CMI(TYPOS, PGD(LINF, steps=3, momentum=0.9, scales=(1.25,))),
     "simultaneous": lambda language: Simultaneous(MIXED, PGD(LINF, steps=2)),
     "simultaneous last": lambda language: Simultaneous(MIXED, PGD(LINF, steps=1, scales=(0.5,)), last=TYPOS),

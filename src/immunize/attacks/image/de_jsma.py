@@ -38,7 +38,7 @@ class DEJSMA:
     queries: Annotated[int, Field(ge=0)] = 640
     population: Annotated[int, Field(ge=4)] = 32
     weight: Annotated[float, Field(gt=0, le=2)] = 0.5
-    crossover: Annotated[float, Field(ge=0, le=1)] = 0.5
+    crossover: Annotated[float, Field(ge=0, le=1)] = 0.2
     candidates: Annotated[int, Field(ge=1)] = 64
     targeted: bool = False
     kind: Literal["de_jsma"] = "de_jsma"

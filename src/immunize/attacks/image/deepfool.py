@@ -104,6 +104,6 @@ def _gaps(image: Embedding, bank: Bank) -> Float[Tensor, "n k"]:
     return logits.masked_fill(~bank.own, -torch.inf).amax(dim=1, keepdim=True) - logits
 
 
-def _apart(a: Embedding, b: Embedding) -> Float[Tensor, "n k"]:
+def _apart(a: Float[Tensor, "n d"], b: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:
     """||a_i - b_j||, exact for copies too."""
     return torch.cdist(a.float(), b.float(), compute_mode="donot_use_mm_for_euclid_dist")

@@ -23,10 +23,10 @@ class JSMA:
     """Move the pair p, q with the largest (a_p + a_q) (b_p + b_q), both sums > 0, until it fools (arXiv:1511.07528 sec. IV).
 
     a is what moving a pixel adds to the logit of the text aimed at, b what it takes from the mean of all others, to first
-    order; where no pair does both, the largest a + b > 0. threat: an l_0 ball, in pixels. theta: how far each channel of a pixel moves at once, in [0, 1]. direction: "up"
-    or "down" as in the paper, or "both", each channel the way that adds to a. pixels: how many move at once; 2 is the pair,
-    searched among `candidates` pixels of each kind, other numbers take the largest a b one by one. targeted: towards
-    `Batch.targets`, else towards the wrong text that ranks highest.
+    order; where no pair does both, the largest a + b > 0. threat: an l_0 ball, in pixels. theta: how far each channel of a
+    pixel moves at once, in [0, 1]. direction: "up" or "down" as in the paper, or "both", each channel the way that adds to
+    a. pixels: how many move at once; 2 is the pair, searched among `candidates` pixels of each kind, other numbers take the
+    best one by one. targeted: towards `Batch.targets`, else towards the wrong text that ranks highest.
     """
 
     threat: Ball
@@ -78,7 +78,7 @@ class JSMA:
         """x with every pixel moved, and what each of them does to the text aimed at and to the others."""
         lifts, lowers = _saliency(victim, x, image, rows)
         x, clean = x.detach(), victim.clean[rows]
-        way = {"up": torch.ones_like(x), "down": -torch.ones_like(x), "both": lifts.sign()}[self.direction]
+        way = {"up": torch.ones_like(x), "down": -torch.ones_like(x), "both": (lifts + lowers).sign()}[self.direction]
         moved = torch.where(way * (x - clean) < 0, x, (x + self.theta * way).clamp(0, 1))  # never back: it ends
         a, b = ((part * (moved - x)).flatten(2).sum(dim=1) for part in (lifts, lowers))
         return moved, a, b
@@ -108,7 +108,8 @@ def _saliency(victim: Victim, x: Signal, image: Embedding, rows: Rows) -> tuple[
     aim = (wrong if bank.target is None else bank.target)[:, None]
     reached = logits.gather(1, aim)[:, 0]
     lifts = victim.gradient(reached, x, rows, retain=True)
-    others = (logits.sum(dim=1) - reached) / max(1, logits.shape[1] - 1)
+    seen = logits.masked_fill(logits.isinf(), 0.0)  # hidden texts are no others
+    others = (seen.sum(dim=1) - reached) / max(1, logits.shape[1] - 1)
     return lifts, -victim.gradient(others, x, rows)
 
 

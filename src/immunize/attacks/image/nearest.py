@@ -30,7 +30,7 @@ class Nearest:
     def inside(self, victim: Victim) -> Best:
         """The points, those outside the threat replaced by their projection onto it, which is judged again."""
         best = Best(self.clean)
-        best.update(self.found.x, Judged(self.value, self.found.success), victim.all)
+        best.update(self.found.x, Judged(self.value, self.value > 0), victim.all)  # that it fools, however surely
         outside = victim.all[self.threat.distance(best.x, self.clean) > self.threat.eps]
         if not len(outside):
             return best

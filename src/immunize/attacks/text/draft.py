@@ -35,6 +35,7 @@ class Draft:
         self.texts = batch.owner.new_zeros(len(batch))
         self.text, self.value = self.score([Rewrite(c, words) for c, words in enumerate(self.words)])
         self._seen: set[Rewrite] = set()
+        self._start = self.text.clone()
 
     @classmethod
     @contextmanager
@@ -99,8 +100,9 @@ class Draft:
             old if words == original else " ".join(words)
             for words, original, old in zip(self.words, self.rules.original, self.batch.captions)
         )
-        batch = replace(self.batch, captions=captions)
-        bank = bank_of(self.model, batch, known=self.text)
+        batch = replace(self.batch, captions=captions, originals=self.batch.originals or self.batch.captions)
+        first = self.batch.captions == batch.originals != captions  # else the originals were not encoded here
+        bank = bank_of(self.model, batch, known=torch.cat([self.text, self._start]) if first else self.text)
         nothing = torch.zeros_like(self.texts)
         outcome = Outcome(
             success=fooled(bank.logits(self.image), bank),

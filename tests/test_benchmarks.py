@@ -1,0 +1,128 @@
+"""The pieces of the benchmark do what they say: nothing here is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator
+
+from immunize.attacks import PGD, SGA, BertAttack
+from immunize.batch import Batch
+from immunize.data.loader import Pairs
+from immunize.models import Clip, DualEncoder, language
+from immunize.models.encode import encode_captions, encode_images
+from immunize.threats import Ball
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reachable() -> Iterator[None]:
+    """`benchmarks` lies beside `src`, where nothing that is installed looks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pair_batch(pairs: Pairs) -> Batch:
+    return pairs.batch(torch.arange(6))
+
+
+def test_the_victim_is_one_model_to_peers_and_to_us() -> None:
+    from benchmarks.victim import CLASSES, batch, fresh
+
+    model = fresh()
+    assert isinstance(model, DualEncoder)
+    assert abs(sum(p.numel() for p in model.visual.parameters()) / 1e6 - 2.74) < 0.01
+    clean = batch(model, 4)
+    text = encode_captions(model, clean.gallery)
+    cosines = encode_images(model, clean.images) @ text.T
+    assert text.shape == (CLASSES, 128) and torch.equal(text, model.prototypes)
+    torch.testing.assert_close(model(clean.images), model.logit_scale * cosines)
+
+
+def test_a_victim_that_learnt_nothing_is_refused(tmp_path: Path) -> None:
+    from benchmarks.victim import fitted, fresh
+    from safetensors.torch import save_file
+
+    save_file(fresh().state_dict(), tmp_path / "victim.safetensors")
+    with pytest.raises(RuntimeError, match=r"victim\.safetensors"):
+        fitted(tmp_path)
+
+
+def test_after_the_first_round_only_the_quickest_rival_runs() -> None:
+    from benchmarks.timing import in_turns
+
+    calls = {"ours": 0, "slow": 0, "quick": 0}
+
+    def way(name: str, work: int) -> int:
+        calls[name] += 1
+        return sum(range(work))
+
+    ways = {"ours": lambda: way("ours", 10), "slow": lambda: way("slow", 3_000_000), "quick": lambda: way("quick", 10)}
+    timings = in_turns(ways, rounds=3, rivals=("slow", "quick"))
+    assert calls == {"ours": 3, "slow": 1, "quick": 3}
+    assert timings["slow"].over(timings["ours"]) > 1 and len(timings["slow"].seconds) == 1
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_the_loop_and_ours_make_the_same_edits(
+    trained: Clip, pair_batch: Batch, language_folder: str, legacy: bool
+) -> None:
+    """With the same candidates and the same importance, wherever the most important word has a harmful substitute."""
+    from benchmarks.published_loop import TextLoop
+    from benchmarks.text import FREE
+
+    ours = BertAttack(FREE, language=language_folder, candidates=6, legacy_offset=legacy)
+    known = language.load(language_folder)
+    length = known.model.config.max_position_embeddings
+    loop = TextLoop(known, 6, offset=0 if legacy else 1, importance="distance", pieces=length)
+    image = encode_images(trained, pair_batch.images)[pair_batch.owner]
+    mine = ours(trained, pair_batch, Generator()).captions
+    theirs = loop(trained, pair_batch.captions, image)
+    went_on = [a == b for a, b in zip(mine, pair_batch.captions)]  # where ours stops, the loop tries the next word
+    assert not all(went_on)
+    assert [a for a, on in zip(mine, went_on) if not on] == [b for b, on in zip(theirs, went_on) if not on]
+
+
+def test_the_loop_pads_to_the_whole_context_and_reads_masks_as_letters(
+    trained: Clip, pair_batch: Batch, language_folder: str
+) -> None:
+    """methods.md 4.1.3: it costs more, and gives what one padded encoding gives."""
+    from benchmarks.published_loop import TextLoop
+
+    seen: list[tuple[int, ...]] = []
+    hook = trained.net.token_embedding.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape))
+    loop = TextLoop(language.load(language_folder), pieces=48)
+    with torch.no_grad():
+        text = loop.encode(trained, pair_batch.captions[:3])
+    hook.remove()
+    assert seen == [(3, len(trained.net.positional_embedding))]
+    torch.testing.assert_close(text, encode_captions(trained, pair_batch.captions[:3]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_set_loop_is_as_strong_as_sga(trained: Clip, pair_batch: Batch, language_folder: str) -> None:
+    """The same threat and budget, other random numbers: mean cosines within a few hundredths."""
+    from benchmarks.published_loop import SetLoop, TextLoop
+    from benchmarks.text import FREE
+
+    scales = (0.5, 1.5)
+    text = BertAttack(FREE, language=language_folder, candidates=6, legacy_offset=True)
+    image = PGD(Ball("linf", 2 / 255), steps=10, scales=scales)
+    loop = SetLoop(TextLoop(language.load(language_folder), 6, importance="distance", pieces=48), scales=scales)
+    attacked = (
+        SGA(text, image)(trained, pair_batch, Generator().manual_seed(0)),
+        loop(trained, pair_batch, Generator().manual_seed(0)),
+    )
+    for result in attacked:
+        assert (result.images - pair_batch.images).abs().max() <= 2 / 255 + 1e-6
+    ours, theirs = (_cosine(trained, result) for result in attacked)
+    assert ours < _cosine(trained, pair_batch) - 0.1
+    assert abs(ours - theirs) < 0.05
+
+
+def _cosine(model: Clip, batch: Batch) -> float:
+    image = encode_images(model, batch.images)[batch.owner]
+    return (image * encode_captions(model, batch.captions)).sum(dim=1).mean().item()
