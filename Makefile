@@ -36,8 +36,13 @@ check: setup  ## format, lint, types, import contracts
 smoke: setup  ## the whole graph with the tiny preset, in a temporary copy of this tree
 	python flows/smoke.py
 
-bench: setup  ## speed of the attacks beside the bare model's forward and backward passes
-	python benchmarks/attacks.py
+bench: setup .cache/peers/installed  ## speed of the attacks beside other libraries and the bare model's passes
+	HOME=$(CURDIR)/.cache/bench OMP_NUM_THREADS=1 python -m benchmarks
+
+.cache/peers/installed: requirements-peers.lock
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) --requirement $<
+	touch $@
 
 up: setup  ## Prefect, MLflow and the report, served on this machine
 	python flows/services.py up

@@ -96,22 +96,36 @@ def test_the_checkpoints_of_a_hundred_steps() -> None:
     assert _checkpoints(0) == {0} and max(_checkpoints(3)) <= 3
 
 
-def test_the_first_checkpoint_counts_no_rise_that_was_not() -> None:
-    """Two of three steps rise, 2.25 are asked: halved. Counting the start against an empty 0 makes it three (5.8)."""
-    slopes, values, seen = [1.0, 1.0, -1.0, -1.0, 1.0], [1.0, 2.0, 3.0, 2.5, 2.0, 1.0], []
+def scripted(values: list[float], slopes: list[float], steps: int) -> list[float]:
+    """Where the attack on one pixel of 0.5 goes within 0.1, told these values and slopes in turn (then the last)."""
+    seen: list[float] = []
 
     def objective(image: Tensor, bank: Bank) -> Tensor:
         k = len(seen)
         seen.append(image.item())
-        slope = slopes[min(k, 4)]
-        return values[min(k, 5)] + slope * (image - image.detach())[:, 0]
+        return values[min(k, len(values) - 1)] + slopes[min(k, len(slopes) - 1)] * (image - image.detach())[:, 0]
 
     bank = Bank(torch.ones(2, 1), torch.tensor([[True, False]]), torch.tensor(1.0))
     victim = Victim(lambda x: x.flatten(1), torch.full((1, 1, 1, 1), 0.5), bank, torch.tensor([1]), objective)
+    APGD(Ball("linf", 0.1), steps=steps).search(victim, 0)
+    return seen
+
+
+def test_the_first_checkpoint_counts_no_rise_that_was_not() -> None:
+    """Two of three steps rise, 2.25 are asked: halved. Counting the start against an empty 0 makes it three (5.8)."""
     assert min(_checkpoints(10) - {0}) == 3
-    APGD(Ball("linf", 0.1), steps=10).search(victim, 0)
+    seen = scripted([1.0, 2.0, 3.0, 2.5, 2.0], [1.0, 1.0, -1.0, -1.0, 1.0], 10)
     assert seen[1:4] == pytest.approx([0.6, 0.6, 0.45])  # to the border, held there, 0.75 of the way back
     assert seen[4] == pytest.approx(0.525)  # from the maximum 0.6, and half as far
+
+
+def test_rises_that_reach_no_new_maximum_are_not_enough() -> None:
+    """Four of five steps rise, 3.75 are asked, yet the start is still the best: halved, and back to the start."""
+    assert min(_checkpoints(20) - {0}) == 5
+    seen = scripted([9.0, 1.0, 2.0, 3.0, 4.0, 5.0], [1.0], 20)
+    start, ahead = seen[0], min(seen[0] + 0.1, 0.6)
+    assert seen[1:6] == pytest.approx([0.6] * 5) and start < 0.59
+    assert seen[6] == pytest.approx(start + 0.75 * (ahead - start) + 0.25 * (start - 0.6))
 
 
 def test_every_point_is_judged_and_costs_what_it_must(trained: Clip, batch: Batch) -> None:

@@ -1,0 +1,105 @@
+"""Speed of the attacks beside other libraries and the floor: python -m benchmarks [--rounds 3] [--only PGD ...]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from benchmarks import image, peers, text, victim
+
+PROJECT = Path(__file__).parents[1]
+CACHE = PROJECT / ".cache" / "bench"
+TEXT = "text"
+
+
+def main(rounds: int, only: list[str]) -> None:
+    """Print the page as it grows; a full run keeps it."""
+    torch.set_num_threads(1)
+    peers.reach(PROJECT / ".cache" / "peers")
+    page = []
+    for line in _page(rounds, only):
+        print(line, flush=True)
+        page.append(line)
+    if not only:
+        (PROJECT / "benchmarks" / "README.md").write_text("\n".join(page) + "\n")
+
+
+def _page(rounds: int, only: list[str]) -> Iterator[str]:
+    yield (PROJECT / "benchmarks" / "method.md").read_text().strip()
+    yield f"\nMachine: {_processor()}, {os.cpu_count()} cores, 1 thread, torch {torch.__version__}; {rounds} rounds.\n"
+    if any(name in image.OURS for name in only or image.OURS):
+        yield from _images(rounds, only)
+    if not only or TEXT in only:
+        yield from _texts(rounds)
+
+
+def _images(rounds: int, only: list[str]) -> Iterator[str]:
+    model = victim.fitted(CACHE)
+    batch = victim.batch(model)
+    yield f"## Image attacks\n\nVictim: {victim.accuracy(model, 1000):.1%} of fresh clean images named right.\n"
+    yield from _head("attack by images/CPU-s time/ours success mean-L2 forwards backwards time/floor time/steps")
+    for name in image.OURS:
+        if not only or name in only:
+            yield from (_image(name, row) for row in image.rows(name, model, batch, rounds))
+    yield ""
+    yield from (f"- {name}: {budget}." for name, budget in image.BUDGETS.items() if not only or name in only)
+    if not only or "JSMA" in only:
+        gib = subprocess.check_output([sys.executable, "-m", "benchmarks.memory"], cwd=PROJECT, text=True)
+        yield f"- JSMA at 224 x 224 pixels: {float(gib):.2f} GiB at most, torch included."
+
+
+def _image(name: str, row: image.Row) -> str:
+    cost = row.outcome and [f"{part.float().mean():.1f}" for part in (row.outcome.forwards, row.outcome.backwards)]
+    floor = "" if row.times_floor is None else f"{row.times_floor:.2f}"
+    steps = "" if row.times_steps is None else f"{row.times_steps:.2f}"
+    reached = (f"{row.speed:.2f}", f"{row.times_ours:.2f}", f"{row.success:.3f}", f"{row.distance:.3f}")
+    return _line((name, row.by, *reached, *(cost or ("", "")), floor, steps))
+
+
+def _texts(rounds: int) -> Iterator[str]:
+    yield "\n## Text and joint attacks\n"
+    yield from _head("attack model pairs pairs/CPU-s loop's gain cosine-clean ours loop same-edits")
+    models = PROJECT / "models" / "scenes"
+    if models.exists():  # made by `make repro`
+        subject = text.trained(models, rounds)
+        yield _text(text.bert_attack(subject))
+        yield _text(text.sga(subject))
+    yield _text(text.bert_attack(text.wide(CACHE, min(rounds, 2))))
+
+
+def _text(row: text.Row) -> str:
+    cosines = (f"{value:.3f}" for value in (row.clean, row.ours, row.loop))
+    speeds = (f"{row.speed:.1f}", f"{row.loop_speed:.2f}", f"{row.gain:.1f}")
+    return _line((row.attack, row.model, str(row.pairs), *speeds, *cosines, f"{row.same:.0%}"))
+
+
+def _head(columns: str) -> Iterator[str]:
+    names = [name.replace("-", " ", 1) if "/" not in name else name for name in columns.split()]
+    yield _line(names)
+    yield "|" + "---|" * len(names)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _processor() -> str:
+    """The model's name, which only Linux keeps in a file."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], choices=[*image.OURS, TEXT])
+    arguments = parser.parse_args()
+    main(arguments.rounds, arguments.only)
