@@ -21,6 +21,14 @@ TOY = Path(__file__).parent / "flows" / "toy"
 Shell = Callable[..., str]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` a file's tests share a worker and its fixtures; the contract's go wherever there is room."""
+    for item in items:
+        if item.path.name != "test_contract.py":
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than half a minute")
 

@@ -90,7 +90,7 @@ def test_who_learns(fresh_model: Clip) -> None:
     [
         ({"adversarial": 1.0}, "needs an inner attack"),
         ({"consistency": 1.0}, "at least one weight must be positive"),
-        ({"clean": 1.0, "inner": {"kind": "fgsm"}}, "inner: .*'pgd'"),
+        ({"clean": 1.0, "inner": {"kind": "fgsn"}}, "inner: .*'pgd'"),
         ({"clean": 1.0, "trains": "head"}, "trains: "),
     ],
 )

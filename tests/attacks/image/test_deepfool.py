@@ -78,7 +78,10 @@ def test_against_the_algorithm_by_hand(trained: Clip, batch: Batch, norm: Norm) 
     expected = by_hand(trained, some, norm)
     for slack in (inf, 3.0):
         attack = DeepFool(Ball(norm, inf), candidates=11, slack=slack)
-        assert torch.allclose(attack(trained, some, rng()).images, expected, atol=1e-4)
+        found = attack(trained, some, rng()).images
+        distance, bar = (attack.threat.distance(x, some.images) for x in (found, expected))
+        assert torch.allclose(distance, bar, rtol=1e-4)
+        assert torch.allclose(found, expected, atol=5e-4)  # after three steps beside the kinks of a ReLU
 
 
 def test_passing_texts_over_saves_backward_passes_and_no_distance(trained: Clip, batch: Batch) -> None:

@@ -31,25 +31,22 @@ def pixels(after: Tensor, before: Tensor) -> Tensor:
 
 def test_the_first_pair_by_hand(linear: Any, squares: Batch) -> None:
     """All 120 pairs of each image, the effect of each pixel known in closed form."""
-    text = encode_captions(linear, squares.captions)
-    planes = (text @ linear.weight.detach()).view(4, 3, 4, 4)
-    after = JSMA(Ball("l0", 2.0))(linear, squares, rng())
-    assert after.outcome is not None
+    planes = (encode_captions(linear, squares.captions) @ linear.weight.detach()).view(4, 3, 4, 4)
+    with Victim.of(linear, squares) as victim:
+        x = squares.images.clone().requires_grad_()
+        after = JSMA(Ball("l0", 2.0))._move(victim, x, victim.embed(x, victim.all), victim.all)
     logits = squares.images.flatten(1) @ planes.flatten(1).T
-    for i, x in enumerate(squares.images):
+    for i, clean in enumerate(squares.images):
         aim = int(logits[i].masked_fill(torch.arange(4) == i, -torch.inf).argmax())
-        if logits[i, aim] > logits[i, i]:
-            assert torch.equal(after.images[i], x)
-            continue
         lifts, others = planes[aim], (planes.sum(dim=0) - planes[aim]) / 3
         moved = ((lifts - others) > 0).float()
-        a = (lifts * (moved - x)).sum(dim=0).flatten()
-        b = -(others * (moved - x)).sum(dim=0).flatten()
+        a = (lifts * (moved - clean)).sum(dim=0).flatten()
+        b = -(others * (moved - clean)).sum(dim=0).flatten()
         pairs = [(p, q) for p, q in combinations(range(16), 2) if a[p] + a[q] > 0 and b[p] + b[q] > 0]
         best = max(pairs, key=lambda pair: float((a[pair[0]] + a[pair[1]]) * (b[pair[0]] + b[pair[1]])))
-        expected = x.flatten(1).clone()
+        expected = clean.flatten(1).clone()
         expected[:, best] = moved.flatten(1)[:, best]
-        assert torch.allclose(after.images[i], expected.view_as(x), atol=1e-6)
+        assert torch.allclose(after[i], expected.view_as(clean), atol=1e-6)
 
 
 def test_both_halves_of_the_map_count() -> None:
@@ -107,8 +104,11 @@ def test_any_number_of_texts(trained: Clip, batch: Batch, count: int) -> None:
 
 
 def test_towards_a_target(trained: Clip, batch: Batch) -> None:
-    wanted = (batch.captions[5],) * 2 + (batch.captions[0],) * 4
-    after = JSMA(Ball("l0", 300.0), pixels=8, targeted=True)(trained, replace(batch, targets=wanted), rng())
+    """Of each image the wrong text that ranks third, which an untargeted attack would not choose."""
+    with Victim.of(trained, batch) as victim:
+        wrong = victim.logits(victim.clean, victim.all).detach().masked_fill(victim.bank.own, -torch.inf)
+    wanted = tuple(batch.captions[k] for k in wrong.argsort(dim=1, descending=True)[:, 2].tolist())
+    after = JSMA(Ball("l0", 500.0), pixels=4, targeted=True)(trained, replace(batch, targets=wanted), rng())
     with Victim.of(trained, replace(after, targets=wanted, outcome=None), targeted=True) as victim:
         reached = victim.query(victim.clean, victim.all).success
     assert after.outcome is not None and torch.equal(after.outcome.success, reached) and reached.any()
