@@ -73,10 +73,12 @@ def _texts(rounds: int) -> Iterator[str]:
     yield from _head("attack model pairs pairs/CPU-s loop's gain cosine-clean ours loop same-edits")
     models = PROJECT / "models" / "scenes"
     if models.exists():  # made by `make repro`
-        subject = text.trained(models, rounds)
-        yield _text(text.bert_attack(subject))
-        yield _text(text.sga(subject))
-    yield _text(text.bert_attack(text.wide(CACHE, min(rounds, 2))))
+        yield from _kinds(text.trained(models, rounds))
+    yield from _kinds(text.wide(CACHE, min(rounds, 2)))
+
+
+def _kinds(subject: text.Subject) -> Iterator[str]:
+    yield from (_text(attack(subject)) for attack in (text.bert_attack, text.by_gradient, text.sga))
 
 
 def _text(row: text.Row) -> str:

@@ -28,12 +28,21 @@ LINF = Ball("linf", EPS)
 VALUES = 12  # what the peers' gamma = 0.001 of 3 x 64 x 64 comes to; six pairs
 FLOOR_PASSES = 4
 
+
+def _ascents(ball: Ball) -> dict[str, dict[str, Attack]]:
+    """PGD-10 and APGD-20 in that ball, with and without early stop."""
+    return {
+        "PGD": {
+            "ours": PGD(ball, steps=10, objective="cross_entropy"),
+            "ours, early stop": PGD(ball, steps=10, objective="cross_entropy", early_stop=True),
+        },
+        "APGD": {"ours": APGD(ball, steps=20), "ours, early stop": APGD(ball, steps=20, early_stop=True)},
+    }
+
+
 OURS: Mapping[str, Mapping[str, Attack]] = {
-    "PGD": {
-        "ours": PGD(LINF, steps=10, objective="cross_entropy"),
-        "ours, early stop": PGD(LINF, steps=10, objective="cross_entropy", early_stop=True),
-    },
-    "APGD": {"ours": APGD(LINF, steps=20), "ours, early stop": APGD(LINF, steps=20, early_stop=True)},
+    **_ascents(LINF),
+    **{f"{name}, 8/255": ways for name, ways in _ascents(Ball("linf", 2 * EPS)).items()},
     "DeepFool": {"ours": DeepFool(steps=50)},
     "C&W": {"ours": CarliniWagner(steps=50, searches=1, constant=1.0)},
     "Square": {"ours": Square(LINF, queries=100)},
@@ -45,12 +54,14 @@ OURS: Mapping[str, Mapping[str, Attack]] = {
 BUDGETS = {
     "PGD": "10 steps of eps/4, eps 4/255",
     "APGD": "20 steps, cross-entropy, one start, eps 4/255",
+    "PGD, 8/255": "the same at twice the radius, where nearly every image falls",
+    "APGD, 8/255": "the same",
     "DeepFool": "at most 50 steps, overshoot 0.02",
     "C&W": "one search, c = 1, 50 steps, learning rate 0.01",
     "Square": "100 queries, p = 0.8, the schedule rescaled to them, eps 4/255",
     "JSMA": f"towards the next class, theta = 1, {VALUES} values or pixels of three values",
 }
-STEPPING = {"PGD": 10, "APGD": 20}  # forward and backward passes asked for
+STEPPING = {"PGD": 10, "APGD": 20, "PGD, 8/255": 10, "APGD, 8/255": 20}  # forward and backward passes asked for
 FEWER = {"JSMA": 16, "JSMA torchattacks": 1}  # images, where 32 would take minutes
 
 

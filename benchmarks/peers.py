@@ -86,18 +86,26 @@ def _adv_lib(name: str, **settings: Any) -> Peer:
     return attack
 
 
+def _ascents(eps: float) -> dict[str, dict[str, Peer]]:
+    """PGD-10 and APGD-20 in the l_inf ball of that radius."""
+    return {
+        "PGD": {
+            "adv-lib": _adv_lib("pgd_linf", **{"ε": eps}, steps=10, absolute_step_size=eps / 4),
+            "torchattacks": _torchattacks("PGD", eps=eps, alpha=eps / 4, steps=10),
+            "foolbox": _foolbox("LinfPGD", eps, steps=10, abs_stepsize=eps / 4),
+            "ART": _art("ProjectedGradientDescent", eps=eps, eps_step=eps / 4, max_iter=10, num_random_init=1),
+        },
+        "APGD": {
+            "adv-lib": _adv_lib("apgd", eps=eps, norm=float("inf"), n_iter=20, loss_function="ce"),
+            "pyautoattack": _pyautoattack("autopgd_base", "APGDAttack", eps=eps, n_iter=20),
+            "torchattacks": _torchattacks("APGD", eps=eps, steps=20),
+        },
+    }
+
+
 PEERS: Mapping[str, Mapping[str, Peer]] = {
-    "PGD": {
-        "adv-lib": _adv_lib("pgd_linf", **{"ε": EPS}, steps=10, absolute_step_size=EPS / 4),
-        "torchattacks": _torchattacks("PGD", eps=EPS, alpha=EPS / 4, steps=10),
-        "foolbox": _foolbox("LinfPGD", EPS, steps=10, abs_stepsize=EPS / 4),
-        "ART": _art("ProjectedGradientDescent", eps=EPS, eps_step=EPS / 4, max_iter=10, num_random_init=1),
-    },
-    "APGD": {
-        "adv-lib": _adv_lib("apgd", eps=EPS, norm=float("inf"), n_iter=20, loss_function="ce"),
-        "pyautoattack": _pyautoattack("autopgd_base", "APGDAttack", eps=EPS, n_iter=20),
-        "torchattacks": _torchattacks("APGD", eps=EPS, steps=20),
-    },
+    **_ascents(EPS),
+    **{f"{name}, 8/255": peers for name, peers in _ascents(2 * EPS).items()},
     "DeepFool": {
         "adv-lib": _adv_lib("df", steps=50, overshoot=0.02),
         "torchattacks": _torchattacks("DeepFool", steps=50, overshoot=0.02),

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import interpolate, log_softmax, pad, softmax
+from torch.nn.functional import interpolate, log_softmax, normalize, pad, softmax
 
 from immunize.batch import Batch
 from immunize.models import Clip
@@ -58,11 +58,11 @@ class TextLoop:
         return edited
 
     def encode(self, model: Clip, strings: Sequence[str]) -> Tensor:
-        """Word pieces, decoded, tokenized again and padded to the whole context."""
+        """Word pieces, decoded, tokenized again and padded to the whole context, all of it through open_clip's own pass."""
         ids = self.language.tokenizer(list(strings), truncation=True, max_length=self.pieces)["input_ids"]
         tokens = model.tokenizer([self.language.tokenizer.decode(row[1:-1]) for row in ids])
         context = len(model.net.positional_embedding)
-        return model.encode_text(pad(tokens, (0, context - tokens.shape[1])))
+        return normalize(model.net.encode_text(pad(tokens, (0, context - tokens.shape[1]))), dim=-1)
 
     def _predict(self, captions: Sequence[str]) -> list[list[list[int]]]:
         encoded = self.language.tokenizer(

@@ -71,7 +71,16 @@ def wide(cache: Path, rounds: int, images: int = 2) -> Subject:
 
 def bert_attack(subject: Subject) -> Row:
     """One word, ten candidates, the word that matters most."""
-    ours = BertAttack(FREE, language=str(subject.folder), legacy_offset=True)
+    return _text_attack("BERT-Attack", subject, BertAttack(FREE, language=str(subject.folder), legacy_offset=True))
+
+
+def by_gradient(subject: Subject) -> Row:
+    """The same beside the same loop, but which word matters is read off one gradient instead of one masked text a word."""
+    ours = BertAttack(FREE, language=str(subject.folder), legacy_offset=True, importance="gradient")
+    return _text_attack("BERT-Attack, importance by gradient", subject, ours)
+
+
+def _text_attack(name: str, subject: Subject, ours: BertAttack) -> Row:
     loop = _loop(subject)
 
     def one_by_one(batch: Batch) -> Batch:
@@ -79,7 +88,7 @@ def bert_attack(subject: Subject) -> Row:
             image = subject.model.encode_image(batch.images)[batch.owner]
         return _with(batch, loop(subject.model, batch.captions, image))
 
-    return _compare("BERT-Attack", subject, lambda batch: ours(subject.model, batch, Generator()), one_by_one)
+    return _compare(name, subject, lambda batch: ours(subject.model, batch, Generator().manual_seed(0)), one_by_one)
 
 
 def sga(subject: Subject) -> Row:

@@ -1,4 +1,4 @@
-"""open_clip's text tower, computed only where it is looked at: up to the end of text, and in the last block nowhere else."""
+"""open_clip's text tower, computed only where it is looked at: each distinct beginning once, in the last block the ends."""
 
 from __future__ import annotations
 
@@ -7,37 +7,80 @@ import torch
 from jaxtyping import Float, Int
 from open_clip.transformer import ResidualAttentionBlock, text_global_pool
 from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from immunize.models.beginnings import Beginnings, beginnings
 
 
 def causal_text(
-    net: open_clip.CLIP, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"]
+    net: open_clip.CLIP, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None
 ) -> Float[Tensor, "c d"]:
-    """g(t) before it is made a unit vector, from `l` positions: causal, so what would follow the end of text changes nothing.
+    """g(t) before it is made a unit vector; no token past the end of text, and no beginning of two texts, is computed twice.
 
-    Where the end of text is pooled the last block is computed there alone, half the work of a tower of two blocks.
+    embedded: stands in for the tokens' own vectors, and then no two texts share anything. A caption and its edits share
+    half their tokens; where the tower is not causal or pools elsewhere than at the end it runs as it is.
     """
-    length = tokens.shape[1]
-    x = embedded + net.positional_embedding[:length]
-    mask = None if net.attn_mask is None else net.attn_mask[:length, :length]
-    *blocks, last = net.transformer.resblocks
-    if mask is None or net.text_pool_type != "argmax" or type(last) is not ResidualAttentionBlock:
+    blocks = net.transformer.resblocks
+    if net.attn_mask is None or net.text_pool_type != "argmax" or not all(map(_plain, blocks)):
+        x = _vectors(net, tokens, embedded)
+        mask = None if net.attn_mask is None else net.attn_mask[: x.shape[1], : x.shape[1]]
         x = net.ln_final(net.transformer(x, attn_mask=mask))
         x = text_global_pool(x, tokens, net.text_pool_type, eos_token_id=net.text_eos_id)
     else:
-        for block in blocks:
-            x = block(x, attn_mask=mask)
-        x = net.ln_final(_at(tokens.argmax(dim=1), last, x, mask))
+        tree = beginnings(tokens, shared=embedded is None)
+        place = tree.first % tokens.shape[1]
+        vectors = net.token_embedding(tokens.flatten()[tree.first]) if embedded is None else _rows(embedded, tree.first)
+        x = vectors + net.positional_embedding[place]
+        for block in blocks[:-1]:
+            x = _block(block, x, tree)
+        x = net.ln_final(_last(blocks[-1], x, tree, tokens.argmax(dim=1)))
     projection = net.text_projection
     return projection(x) if isinstance(projection, nn.Linear) else x if projection is None else x @ projection
 
 
-def _at(
-    end: Int[Tensor, " c"], block: ResidualAttentionBlock, x: Float[Tensor, "c l w"], mask: Float[Tensor, "l l"]
+def _plain(block: nn.Module) -> bool:
+    return type(block) is ResidualAttentionBlock and isinstance(block.attn, nn.MultiheadAttention)
+
+
+def _vectors(
+    net: open_clip.CLIP, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None
+) -> Float[Tensor, "c l w"]:
+    embedded = net.token_embedding(tokens) if embedded is None else embedded
+    return embedded + net.positional_embedding[: tokens.shape[1]]
+
+
+def _rows(values: Float[Tensor, "c l w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "n w"]:
+    return values.flatten(0, 1).index_select(0, rows)
+
+
+def _block(block: ResidualAttentionBlock, x: Float[Tensor, "n w"], tree: Beginnings) -> Float[Tensor, "n w"]:
+    """The block for each beginning, which attends to those on its own path."""
+    attn, path = block.attn, tree.path
+    packed = linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
+    whole = packed.index_select(0, path.flatten()).view(*path.shape, 3, attn.num_heads, -1)
+    query, key, value = whole.permute(2, 0, 3, 1, 4)
+    attended = scaled_dot_product_attention(query, key, value, is_causal=True)
+    return _after(block, x, _rows(attended.transpose(1, 2).flatten(2), tree.first))
+
+
+def _last(
+    block: ResidualAttentionBlock, x: Float[Tensor, "n w"], tree: Beginnings, end: Int[Tensor, " c"]
 ) -> Float[Tensor, "c w"]:
-    """What the block gives at position `end` of each text: one query, all keys that the mask lets it see."""
-    row = torch.arange(len(x), device=x.device)
+    """The block for the whole texts alone: one query each, all keys up to it."""
+    attn, path, width = block.attn, tree.path, x.shape[1]
     seen = block.ln_1(x)
-    visible = mask[end][:, None].repeat_interleave(block.attn.num_heads, dim=0)
-    attended = block.attention(seen[row, end][:, None], seen, seen, attn_mask=visible)
-    here = x[row, end] + block.ls_1(attended)[:, 0]
-    return here + block.ls_2(block.mlp(block.ln_2(here)))
+    weight, bias = attn.in_proj_weight, attn.in_proj_bias
+    packed = linear(seen, weight[width:], bias[width:]).index_select(0, path.flatten())
+    key, value = packed.view(*path.shape, 2, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    query = linear(seen.index_select(0, tree.end), weight[:width], bias[:width]).view(len(end), attn.num_heads, 1, -1)
+    visible = torch.arange(path.shape[1], device=end.device) <= end[:, None]
+    attended = scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None, None])
+    return _after(block, x.index_select(0, tree.end), attended.flatten(1))
+
+
+def _after(
+    block: ResidualAttentionBlock, x: Float[Tensor, "n w"], attended: Float[Tensor, "n w"]
+) -> Float[Tensor, "n w"]:
+    """The block's residual sums around what was attended to."""
+    x = x + block.ls_1(block.attn.out_proj(attended))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
