@@ -16,13 +16,14 @@ from immunize.attacks import Attack, Noise, parts
 from immunize.attacks.black_box import Transfer
 from immunize.attacks.image import Universal
 from immunize.attacks.victim import bank_of
-from immunize.batch import Batch
+from immunize.batch import Batch, Embedding, Image
 from immunize.config import ConfigurationError, dump, parse
 from immunize.data.loader import Pairs
 from immunize.data.scenes.truth import is_true
 from immunize.models import Clip
 from immunize.models.encode import encode_captions, encode_images
 from immunize.models.initial import Small
+from immunize.models.wrapped import Wrapped
 from immunize.objectives import margin
 from immunize.threats import Ball, Edits
 
@@ -238,6 +239,27 @@ def test_saturated_pixels_move(level: float, name: str, cases: dict[str, Attack]
     fooled = margins(trained, flat) > 0  # where nothing is left to do, nothing need be done
     still = (after.images - level).abs().flatten(1).amax(dim=1) <= 1e-3
     assert not (still & ~fooled).any()
+
+
+class Busy(Wrapped):
+    """A model that has to be asked about something, as open_clip's vision transformer does."""
+
+    def encode_image(self, images: Image) -> Embedding:
+        assert len(images), "no images"
+        return self.model.encode_image(images)
+
+    def encode_text(self, tokens: Tensor, embedded: Tensor | None = None) -> Embedding:
+        assert len(tokens), "no texts"
+        return self.model.encode_text(tokens, embedded)
+
+
+def test_nothing_is_left_to_attack(name: str, cases: dict[str, Attack], trained: Clip, batch: Batch) -> None:
+    """Images that the wrong captions fool from the start: early stop empties the batch, and the model is not asked."""
+    turned = replace(batch, captions=batch.captions[4:] + batch.captions[:4], truth=(None,) * len(batch))
+    fooled = turned.take((margins(trained, turned) > 0.5).nonzero()[:, 0])
+    assert len(fooled)
+    after = cases[name](Busy(trained), fooled, rng())
+    assert after.outcome is not None and after.outcome.success.any()
 
 
 def test_pairs_that_are_all_far_apart_are_attacked_too(

@@ -68,7 +68,9 @@ class Victim:
         return len(self.all)
 
     def embed(self, x: Signal, rows: Rows) -> Embedding:
-        """f(x_i), one forward pass for each row."""
+        """f(x_i), one forward pass for each row; the model is not asked about none, for some vision towers fail on that."""
+        if not len(rows):
+            return x.flatten(1).sum(dim=1, keepdim=True) + self.bank.text[:0]  # of no rows, and differentiable
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         return self.encode(x)
 
