@@ -20,7 +20,20 @@ from immunize.attacks.black_box import (
     Transfer,
 )
 from immunize.attacks.compose import Attack, Restarts, Then, Worst, parts
-from immunize.attacks.image import PGD, ImageAttack, Noise
+from immunize.attacks.image import (
+    APGD,
+    DEJSMA,
+    FAB,
+    FGSM,
+    JSMA,
+    PGD,
+    AutoAttack,
+    CarliniWagner,
+    DeepFool,
+    ImageAttack,
+    Noise,
+    Universal,
+)
 from immunize.attacks.joint import CMI, DRA, SAAET, SGA, CoAttack, JointAttack, SepAttack, Simultaneous
 from immunize.attacks.text import LEAF, BertAttack, HotFlip, Relaxed, TextAttack, TextFooler
 from immunize.batch import Batch
@@ -29,8 +42,8 @@ from immunize.models.dual_encoder import DualEncoder
 Perturb = Callable[[DualEncoder, Batch, Generator], Batch]
 
 __all__ = [
-    "CMI", "DRA", "LEAF", "PGD", "SAAET", "SGA", "Attack", "BertAttack", "BlackBoxAttack", "CoAttack",
-    "EstimatedGradient", "Genetic", "HopSkipJump", "HotFlip", "ImageAttack", "JointAttack", "Noise", "OnePixel",
-    "Perturb", "Relaxed", "Restarts", "SepAttack", "Simultaneous", "Square", "TextAttack", "TextFooler", "Then",
-    "Transfer", "Worst", "parts",
+    "APGD", "CMI", "DEJSMA", "DRA", "FAB", "FGSM", "JSMA", "LEAF", "PGD", "SAAET", "SGA", "Attack", "AutoAttack",
+    "BertAttack", "BlackBoxAttack", "CarliniWagner", "CoAttack", "DeepFool", "EstimatedGradient", "Genetic",
+    "HopSkipJump", "HotFlip", "ImageAttack", "JointAttack", "Noise", "OnePixel", "Perturb", "Relaxed", "Restarts",
+    "SepAttack", "Simultaneous", "Square", "TextAttack", "TextFooler", "Then", "Transfer", "Universal", "Worst", "parts",
 ]  # fmt: skip
