@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -25,9 +26,11 @@ from immunize.cli import app
 from immunize.cli.arsenal import Options, named, names
 from immunize.config import dump
 from immunize.data.collect import collect
+from immunize.data.loader import Pairs
 from immunize.data.scenes import Scenes
 from immunize.evaluation import results
 from immunize.models import language
+from immunize.models.encode import encode_captions, encode_images
 from immunize.models.initial import Small
 from immunize.models.pixels import Normalization
 from immunize.pipeline.doctor import Check
@@ -181,6 +184,7 @@ def test_a_preset_brings_its_named_attacks_too(cli: Cli) -> None:
         (["--attack", "one_pixel", "--norm", "linf"], "--attack one_pixel: one_pixel: Value error, threat: OnePixel"),
         (["--attack", "square", "--norm", "l3"], "l3"),
         (["--attack", "text_fooler"], "name a file of synonyms"),
+        (["--attack", "universal"], "universal.save(universal.fit(model, batches, threat), path)"),
         (["--eps", "-1", "--norm", "l2", "--attack", "pgd"], "--eps -1 is below 0"),
         (["--classes", "none.txt"], "No such file"),
         (["--eps", "two"], "--eps 'two' is no number; write 2/255 or 0.01"),
@@ -332,6 +336,60 @@ def test_classes_that_make_no_sense(
     labeled(tmp_path / "photos", labels)
     outcome = cli("attack", "--classes", "classes.txt", "--pairs", "photos", "--attack", attack)
     assert outcome.exit_code == 2 and says in outcome.stderr.splitlines()[-1]  # after what was collected
+
+
+def test_a_target_is_what_each_image_is_taken_for(cli: Cli, world: Path) -> None:
+    """One text for all, or one for each: the verdict is on it, and it comes nearer than the image's best caption was."""
+    model, pairs = models.load(world / "model"), Pairs.read(world / "pairs", "test", 3)
+    before = encode_images(model, pairs.images)
+    first = pairs.captions[int((before[0] @ encode_captions(model, pairs.captions).T).argmax())]
+    Path("a.txt").write_text(f"{first}\ntwo\n\nthree\n")
+    arguments = ("--attack", "apgd", "--eps", "64/255", "--steps", "10", "--limit", "3")
+    for target, texts in (("a thing of the night", ["a thing of the night"] * 3), ("a.txt", [first, "two", "three"])):
+        outcome = cli("attack", *arguments, "--targets", target)
+        assert outcome.exit_code == 0, outcome.output
+        record = results.read(Path("out/record.json"))
+        assert record.config["targeted"] and all(flag.ok for flag in record.flags if flag.name == "claims_hold")
+        stored = pq.read_table("out/images.parquet")["image"].to_pylist()
+        moved = torch.stack([torch.from_numpy(np.array(Image.open(io.BytesIO(x)))).permute(2, 0, 1) for x in stored])
+        gaps = []
+        for image in (before, encode_images(model, moved)):
+            cosine = image @ encode_captions(model, (*pairs.captions, *texts)).T
+            others = [[text != own for text in pairs.captions] for own in texts]
+            best = cosine[:, : len(pairs.captions)].masked_fill(~torch.tensor(others), -2).amax(dim=1)
+            gaps.append(cosine[:, len(pairs.captions) :].diagonal() - best)
+        assert (gaps[1] > 0).tolist() == record.success and (gaps[1] > gaps[0]).all()
+    assert record.success[0]
+
+
+def test_a_target_among_classes(cli: Cli) -> None:
+    """What the model says of the clean images is a target that is reached, where an untargeted attack would fail."""
+    Path("classes.txt").write_text("\n".join(PROMPTS))
+    for target in (1, 2):
+        arguments = ("--classes", "classes.txt", "--attack", "pgd", "--eps", "8/255", "--targets", PROMPTS[target])
+        outcome = cli("attack", *arguments)
+        assert outcome.exit_code == 0, outcome.output
+        said = json.loads(Path("out/record.json").read_text())
+        assert said["success"] == [answer == target for answer in said["robust"]]
+        assert any(said["success"]) or target not in said["clean"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--attack", "pgd", "--targets", "two.txt"], "--targets two.txt has 2 lines for 6 images; give one for each"),
+        (
+            ["--attack", "pgd", "--targets", "none.txt"],
+            "--targets none.txt is no file; give a file with one text a line",
+        ),
+        (["--attack", "sga", "--targets", "a"], "--targets: sga cannot be aimed; these can: fgsm, apgd, pgd, "),
+        (["--attack", "auto", "--targets", "a"], "--targets: auto cannot be aimed"),
+        (["--attack", "pgd", "--classes", "two.txt", "--targets", "c"], "--targets: 'c' is no line of --classes"),
+    ],
+)
+def test_targets_that_make_no_sense(cli: Cli, arguments: list[str], says: str) -> None:
+    Path("two.txt").write_text("a\nb\n")
+    assert says in complaint(cli("attack", *arguments))
 
 
 def test_a_file_outside_the_folder_is_no_image_of_it(cli: Cli, tmp_path: Path) -> None:

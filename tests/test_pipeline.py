@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from immunize.config import parse
+from immunize.evaluation.results import WORST
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -142,7 +143,8 @@ def test_the_defenses_of_the_matrix_are_those_of_the_preset_and_all_are_evaluate
 def test_gates_speak_of_what_is_measured() -> None:
     raw = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["evaluate"]["foreach"]
     for preset, gates in yaml.safe_load((ROOT / "gates.yaml").read_text()).items():
-        attacks = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())["evaluate"]["attacks"]
+        section = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())["evaluate"]
+        attacks = {*section["attacks"], *(section.get("named") or {}).get("attacks", {}), WORST}
         for key in gates:
             defense, attack, _ = key.split(".")
             assert defense in raw and attack in attacks, f"gates.yaml: {preset}: {key}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from statistics import NormalDist
 
 import pytest
 import torch
 from torch import Generator
 
-from immunize.rng import draw_seed, keys, uniform
+from immunize.rng import draw_seed, keys, normal, uniform
 
 
 def lowbias32(x: int) -> int:
@@ -60,6 +61,27 @@ def test_the_numbers_look_uniform_and_independent(axis: str) -> None:
     assert (draws.sort().values - grid).abs().max() < 1.95 / n**0.5
     assert torch.corrcoef(torch.stack([draws[1:], draws[:-1]]))[0, 1].abs() < 3.3 / n**0.5
     assert draws.min() >= 0 and draws.max() < 1
+
+
+def test_normal_is_the_inverse_distribution_function_of_uniform() -> None:
+    """Python's own at the middle of each of the 2^24 cells of `uniform`; single precision is coarse far out."""
+    ids, inverse = keys([str(i) for i in range(40)]), NormalDist().inv_cdf
+    expected = [[inverse(u + 2**-25) for u in row] for row in uniform(7, ids, 50).tolist()]
+    assert torch.allclose(normal(7, ids, 50), torch.tensor(expected), atol=1e-4)
+
+
+def test_normal_is_finite_at_both_ends_and_symmetric(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = torch.tensor([[0.0, 1 - 2**-24]])
+    monkeypatch.setattr("immunize.rng.uniform", lambda seed, keys, count: ends)
+    low, high = normal(0, keys(["a"]), 2)[0].tolist()
+    assert low == -high and 5 < high < 6
+
+
+def test_normal_has_the_moments_of_the_standard_normal() -> None:
+    draws = normal(1, keys(["x"]), 2**16)[0].double()
+    z = (draws - draws.mean()) / draws.std()
+    assert abs(draws.mean()) < 3.3 / 2**8 and abs(draws.std() - 1) < 3.3 / 2**8.5
+    assert abs((z**4).mean() - 3) < 3.3 * 24**0.5 / 2**8
 
 
 def test_draw_seed_moves_the_generator_on_and_nothing_else() -> None:

@@ -271,6 +271,9 @@ def test_pairs_that_are_all_far_apart_are_attacked_too(
     turned = replace(batch, captions=batch.captions[4:] + batch.captions[:4], truth=(None,) * len(batch))
     before, after = distance(trained, turned), cases[name](trained, turned, rng())
     assert (before > 0).any() and after.outcome is not None
+    if edits(cases[name]):  # captions move away from their own image, whatever that does to the rank among the others
+        assert (distance(trained, after) - before)[before > 0].mean() > 0.01
+        return
     assert (margins(trained, after) >= margins(trained, turned) - 1e-3)[~after.outcome.success].all()
 
 

@@ -20,7 +20,7 @@ SEEDS, QUERIES = 4, 100
 def test_as_many_images_are_fooled(
     norm: Literal["linf", "l2"], eps: float, rescaled: bool, trained: Clip, classified: Batch, classifier: nn.Module
 ) -> None:
-    """No less than the peer but for chance (a point and a half), neither rate near 0 or 1 (attacks.md 5.7)."""
+    """No less than the peer but for chance (a point), neither rate near 0 or 1 (attacks.md 5.7)."""
     from pyautoattack.square import SquareAttack
 
     attack = Square(Ball(norm, eps), queries=QUERIES + 1, rescaled=rescaled)
@@ -36,4 +36,4 @@ def test_as_many_images_are_fooled(
             theirs.append((classifier(peer.perturb(classified.images, labels)).argmax(dim=1) != labels).float().mean())
     rate, bar = torch.stack(ours).mean().item(), torch.stack(theirs).mean().item()
     assert 0.1 < bar < 0.9
-    assert rate > bar - 0.015, (rate, bar)
+    assert rate >= bar - 0.01, (rate, bar)

@@ -7,9 +7,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Generator
 
 from immunize.attacks.black_box import BlackBoxAttack
 from immunize.attacks.image import ImageAttack
@@ -20,8 +19,8 @@ from immunize.attacks.victim import bank_of
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.models.encode import encode_captions, encode_images, untouched
-from immunize.objectives import Bank, gap
+from immunize.models.encode import encode_images, untouched
+from immunize.objectives import margin
 from immunize.rng import draw_seed
 from immunize.threats import Edits
 
@@ -108,26 +107,15 @@ def _worst(
     seed, rows = draw_seed(rng), torch.arange(len(batch), device=batch.images.device)
     value, found, spent = torch.full_like(rows, -torch.inf, dtype=torch.float32), batch, unspent(batch)
     with untouched(model):
-        bank = bank_of(model, batch, targeted)
         for k, attack in enumerate(attacks):
             left = rows[value <= 0] if stop else rows
             if not len(left):
                 break
             part = attack(model, batch.take(left), Generator().manual_seed(seed + k))
-            reached = _margin(model, bank.take(left), batch, part)
+            reached = margin(encode_images(model, part.images), bank_of(model, part, targeted))
             better = reached > value[left]
             found = found.put(left[better], part.take(better.nonzero().flatten()))
             value = value.index_copy(0, left[better], reached[better])
             texts = part.outcome.texts + part.owner.bincount(minlength=len(part))
             spent = spent.put(left, replace(part.outcome, forwards=part.outcome.forwards + 1, texts=texts))
     return judged(model, replace(found, outcome=spent.after(batch.outcome)), targeted)
-
-
-def _margin(model: DualEncoder, bank: Bank, clean: Batch, part: Batch) -> Float[Tensor, " n"]:
-    """The margin of each image of `part` with its own captions as they are there, all others as in the clean bank."""
-    image, text = encode_images(model, part.images), encode_captions(model, part.captions)
-    place = {caption_id: column for column, caption_id in enumerate(clean.caption_ids)}
-    columns = torch.tensor([place[i] for i in part.caption_ids], dtype=torch.int64, device=image.device)
-    logits = bank.logits(image)
-    logits[part.owner, columns] = bank.scale.float() * (image[part.owner] * text).float().sum(dim=1)
-    return gap(logits, bank)

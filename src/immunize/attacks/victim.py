@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Generator, Tensor
 
 from immunize.batch import Batch, Embedding, Outcome, Signal
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.encode import encode_captions, untouched
 from immunize.objectives import OBJECTIVES, Bank, Name, Objective, fooled
-from immunize.rng import keys
+from immunize.rng import draw_seed, keys
 
 Rows = Int[Tensor, " n"]
 
@@ -130,6 +130,26 @@ class Best:
         self.value[rows] = torch.where(better, value, self.value[rows])
         self.success[rows] = success | had
         return better
+
+
+def searched(
+    search: Callable[[Victim, int], Best],
+    model: DualEncoder,
+    batch: Batch,
+    rng: Generator,
+    objective: Objective | Name = "margin",
+    targeted: bool = False,
+) -> Batch:
+    """The batch as `search(victim, seed)` leaves it, the seed being one draw from `rng`; raises what `Victim.of` does."""
+    seed = draw_seed(rng)
+    with Victim.of(model, batch, objective, targeted) as victim:
+        return victim.finish(batch, search(victim, seed))
+
+
+def check_leaving(objective: Name, early_stop: bool) -> None:
+    """Raises ValueError where fooled images leave the batch and the objective needs them there."""
+    if early_stop and objective == "infonce":
+        raise ValueError("early_stop: infonce takes its negatives from the batch, so no image may leave it")
 
 
 def bank_of(model: DualEncoder, batch: Batch, targeted: bool = False, known: Embedding | None = None) -> Bank:

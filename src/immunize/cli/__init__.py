@@ -38,6 +38,7 @@ Language = Annotated[str | None, typer.Option(help="A masked language model that
 Surrogate = Annotated[str | None, typer.Option(help="The model that a transfer attack knows, as --model.")]
 Synonyms = Annotated[str | None, typer.Option(help="A file of synonyms, for text_fooler.")]
 Saved = Annotated[str | None, typer.Option(help="The file of a universal perturbation.")]
+Aims = Annotated[str | None, typer.Option(help="A text to be ranked first, or a file with one a line for each image.")]
 Prompts = Annotated[Path | None, typer.Option(help="Zero-shot classification: a file of prompts, one line a class.")]
 File = Annotated[Path | None, typer.Option(help="YAML: name -> attack, or a preset; else the usual ones at 2/255.")]
 Split = Annotated[str, typer.Option(help="Which split is attacked.")]
@@ -69,6 +70,7 @@ def attack_(  # noqa: PLR0913 - a person names each option
     surrogate: Surrogate = None,
     synonyms: Synonyms = None,
     path: Saved = None,
+    targets: Aims = None,
     classes: Prompts = None,
     split: Split = "test",
     limit: Limit = None,
@@ -85,12 +87,15 @@ def attack_(  # noqa: PLR0913 - a person names each option
         from immunize.cli.classes import attack_classes
         from immunize.cli.inputs import check_languages
         from immunize.cli.labels import read_prompts
+        from immunize.cli.targets import read_targets
 
-        options = Options(eps, norm, words, steps, queries, language, surrogate, synonyms, path)
+        options = Options(eps, norm, words, steps, queries, language, surrogate, synonyms, path, bool(targets) or None)
         chosen = named(attack, options)
         check_languages(chosen)
         prompts = read_prompts(classes) if classes else None
         target = Target.open(model, pairs, split, limit, out, labeled=prompts is not None)
+        if targets:
+            target = target.towards(read_targets(targets, len(target.pairs), prompts))
         if prompts is not None:
             attack_classes(target, chosen, prompts, out, seed)
     if prompts is None:

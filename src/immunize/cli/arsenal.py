@@ -20,6 +20,10 @@ ROOMS = {
 VARIANTS = {"nes": ("estimated_gradient", {"estimator": "nes"}), "spsa": ("estimated_gradient", {"estimator": "spsa"})}
 ORDERS = {"image_then_text": ("pgd", "bert_attack"), "text_then_image": ("bert_attack", "pgd")}
 RADII = {"linf": "2/255", "l2": "0.5", "l0": "10"}  # where --eps is not given; for l_0 pixels
+UNFITTED = (
+    "--attack universal applies a perturbation that --path names. Make it in Python, on other images than these: "
+    "from immunize.attacks.image import universal; universal.save(universal.fit(model, batches, threat), path)"
+)
 SCALES = (0.5, 0.75, 1.25, 1.5)  # of SGA, arXiv:2307.14061, beside the image itself
 
 
@@ -36,6 +40,7 @@ class Options:
     surrogate: str | None = None
     synonyms: str | None = None
     path: str | None = None
+    targeted: bool | None = None
 
 
 def names() -> list[str]:
@@ -61,11 +66,16 @@ def named(name: str, options: Options) -> Attack:
     """The attack of that name; raises ValueError that names all, or the setting that does not fit."""
     if name not in names():
         raise ValueError(f"no attack '{name}'; `immunize attack --list` says what each does: {', '.join(names())}")
+    if name == "universal" and options.path is None:
+        raise ValueError(UNFITTED)
     if name in ORDERS:
         settings = {"kind": "then", "attacks": [_settings(part, options) for part in ORDERS[name]]}
     else:
         kind, more = VARIANTS.get(name, (name, {}))
         settings = _settings(kind, options) | more
+    if options.targeted and "targeted" not in settings:
+        able = (known for known, kind in _kinds().items() if any(field.name == "targeted" for field in fields(kind)))
+        raise ValueError(f"--targets: {name} cannot be aimed; these can: {', '.join([*able, *VARIANTS])}")
     heeded = set(_keys(settings))
     for option, value in asdict(options).items():
         if value is not None and option not in heeded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -12,6 +12,7 @@ import typer
 from immunize import models
 from immunize.attacks import Attack
 from immunize.cli.inputs import collected
+from immunize.cli.targets import Aimed
 from immunize.data.loader import Pairs
 from immunize.defense.checkpoint import fingerprint
 from immunize.evaluation import adversarial, results
@@ -46,6 +47,10 @@ class Target:
         digest = models.digest(Path(name)) if Path(name).is_dir() else fingerprint(model)
         subject = Subject(preset=str(source), defense=name, model_hash=digest, device=str(model.device))
         return cls(model, pairs, subject, folder, split)
+
+    def towards(self, targets: tuple[str, ...]) -> Target:
+        """The same for a targeted attack."""
+        return replace(self, pairs=Aimed.of(self.pairs, targets))
 
     def under(self, attacks: Mapping[str, Attack | None], seed: int) -> tuple[Attacked, list[Result]]:
         """The record of each attack, with the reasons to distrust it; and the pairs as the last one left them."""

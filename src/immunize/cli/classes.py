@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from immunize.attacks import Attack
 from immunize.cli.attacking import Target
 from immunize.cli.labels import read_labels
+from immunize.cli.targets import Aimed
 from immunize.evaluation import adversarial
 from immunize.evaluation.classification import Classes, Classification, classified, record
 from immunize.evaluation.results import write
@@ -19,6 +21,8 @@ def attack_classes(target: Target, attack: Attack, prompts: tuple[str, ...], out
     """Writes images.parquet, record.json and contact_sheet.png; prints the accuracies, and where the labels are from."""
     labels = read_labels(target.folder, target.split, target.pairs, prompts)
     classes = Classes.of(target.model, target.pairs.images, prompts, labels)
+    if isinstance(target.pairs, Aimed):
+        classes = replace(classes, targets=target.pairs.targets)
     found = classified(target.model, attack, target.pairs, classes, seed)
     said = record(target.model, attack, target.pairs, classes, found, seed=seed, model_hash=target.subject.model_hash)
     adversarial.keep_images(target.pairs.image_ids, found.images, out)

@@ -114,7 +114,7 @@ def _of_gradients(model: DualEncoder, pgd: PGD, probe: Batch, state: Callable[[]
 
     zero = _zero_gradients(model, probe)
     yield Flag("gradients_alive", zero < 0.01, zero, 0.01, "share of images whose gradient is exactly zero")
-    plain = replace(pgd, restarts=1)
+    plain = replace(pgd, restarts=1, targeted=False)
     reached = after(plain)
     gain = float((reached - after(Noise(threat=pgd.threat))).mean())
     yield Flag("beats_noise", gain > 0, gain, 0.0, "the attack moves pairs further apart than noise of its size")

@@ -25,11 +25,15 @@ Truth = Literal["given", "clean prediction"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """`labels[i]` is the prompt of image i, given with it or (`truth`) what the model says of the clean image."""
+    """`labels[i]` is the prompt of image i, given with it or (`truth`) what the model says of the clean image.
+
+    `targets[i]`: what a targeted attack is to make of it.
+    """
 
     prompts: tuple[str, ...]
     labels: Int[Tensor, " n"]
     truth: Truth
+    targets: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -137,6 +141,7 @@ def _batches(pairs: Pairs, classes: Classes, block: int) -> Iterator[Batch]:
             caption_ids=(),
             gallery=classes.prompts,
             labels=classes.labels[index],
+            targets=tuple(classes.targets[i] for i in index.tolist()) if classes.targets else (),
         )
 
 

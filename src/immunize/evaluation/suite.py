@@ -30,7 +30,10 @@ class Scored(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What an attack says of itself, beside the margins (above 0: fooled) before and after the rounding to 8 bits."""
+    """What an attack says of itself, beside the margins before and after the rounding to 8 bits.
+
+    Above 0 an image is fooled or, where it has a target, led to it.
+    """
 
     outcome: Outcome
     exact: Float[Tensor, " b"]
@@ -170,7 +173,7 @@ def score(model: DualEncoder, pairs: Pairs, image: Embedding | None = None) -> S
 def _claims(model: DualEncoder, found: Batch, rounded: UInt8[Tensor, "b 3 h w"]) -> Iterator[Claims]:
     if found.outcome is None:
         return
-    bank = bank_of(model, found)
+    bank = bank_of(model, found, targeted=bool(found.targets))
     exact, after = (margin(encode_images(model, x.to(model.device)), bank).cpu() for x in (found.images, rounded))
     yield Claims(found.outcome, exact, after)
 

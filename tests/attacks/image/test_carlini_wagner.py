@@ -67,7 +67,7 @@ def test_nearly_the_nearest_point_of_a_linear_model(linear: Any, squares: Batch)
 
 def test_as_near_as_the_plain_descent_with_fewer_passes(trained: Clip, batch: Batch) -> None:
     """Margins are looked at only where they matter; the descent is the same."""
-    attack = CarliniWagner(steps=60, searches=1, abort_early=False)
+    attack = CarliniWagner(steps=60, searches=1)
     with Victim.of(trained, batch) as victim:
         best, bar = attack.search(victim), plain(victim, c=1.0, steps=60)
         ours, theirs = (BOX.distance(x, victim.clean) for x in (best.x, bar))
@@ -150,8 +150,8 @@ def test_the_last_point_is_judged(trained: Clip, right: Batch) -> None:
 
 def test_an_image_that_stalls_leaves_and_the_others_do_not_notice(trained: Clip, batch: Batch) -> None:
     """Early stop by the cost of the whole batch (attacks.md 5.2)."""
-    early = CarliniWagner(steps=150, searches=1)
-    whole = replace(early, abort_early=False)(trained, batch, rng())
+    early = CarliniWagner(steps=150, searches=1, abort_early=True)
+    whole = CarliniWagner(steps=150, searches=1)(trained, batch, rng())
     after, alone = early(trained, batch, rng()), early(trained, batch.take(torch.tensor([2])), rng())
     assert after.outcome is not None and whole.outcome is not None and alone.outcome is not None
     assert after.outcome.forwards.sum() < whole.outcome.forwards.sum()

@@ -121,6 +121,24 @@ def test_what_is_fooled_leaves_and_the_others_do_not_notice(trained: Clip, batch
     assert torch.allclose(alone.images[0], whole.images[3], atol=1e-6)
 
 
+@pytest.mark.parametrize(("direction", "theta"), [("both", 1.0), ("up", 1.0), ("down", 0.3), ("both", 0.3)])
+def test_no_gradient_is_taken_where_nothing_can_move(
+    trained: Clip, batch: Batch, monkeypatch: pytest.MonkeyPatch, direction: Any, theta: float
+) -> None:
+    """With saturated pixels, of which a channel that stood at its face may yet move the other way."""
+    hard = replace(batch, images=batch.images.where((batch.images - 0.5).abs() < 0.3, batch.images.round()))
+    attack = JSMA(Ball("l0", 3.0), direction=direction, theta=theta)
+    after = attack(trained, hard, rng())
+    monkeypatch.setattr(JSMA, "spent", lambda self, x, clean: torch.zeros(len(x), dtype=torch.bool))
+    before = attack(trained, hard, rng())
+    assert after.outcome is not None and before.outcome is not None
+    assert torch.equal(after.images, before.images) and torch.equal(after.outcome.success, before.outcome.success)
+    assert torch.equal(after.outcome.forwards, before.outcome.forwards)
+    failed = ~after.outcome.success
+    assert failed.any() and (after.outcome.backwards <= before.outcome.backwards).all()
+    assert (after.outcome.backwards < before.outcome.backwards)[failed].any()
+
+
 def test_memory_is_linear_in_the_number_of_pixels() -> None:
     """84 GiB at 224 pixels elsewhere (torchattacks issue 187)."""
     clean = torch.rand(2, 3, 224, 224, generator=rng())

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from immunize.attacks.black_box.population import PerImage, blocks, query
-from immunize.attacks.victim import Best, Rows, Victim
+from immunize.attacks.victim import Best, Rows, Victim, searched
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.rng import draw_seed, normal, uniform
+from immunize.rng import normal, uniform
 from immunize.threats import Ball, Waveform
 
 Directions = Float[Tensor, "n m *shape"]
@@ -43,9 +43,7 @@ class EstimatedGradient:
     kind: Literal["estimated_gradient"] = "estimated_gradient"
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, self.objective, self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, self.objective, self.targeted)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The best of all queries for each example of `victim`, whatever its signals are."""

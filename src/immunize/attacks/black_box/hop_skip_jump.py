@@ -12,11 +12,11 @@ from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 from immunize.attacks.black_box.population import blocks
-from immunize.attacks.victim import Best, Rows, Victim
+from immunize.attacks.victim import Best, Rows, Victim, searched
 from immunize.batch import Batch, Image
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.rng import draw_seed, normal, uniform
+from immunize.rng import normal, uniform
 from immunize.threats import Ball
 
 HALVINGS = 25  # of a step, before it is given up
@@ -43,9 +43,7 @@ class HopSkipJump:
             raise ValueError("threat: HopSkipJump walks in an l_inf or l_2 ball")
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """For each image of `victim` the nearest fooling point found, projected onto the threat."""

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from immunize.attacks.black_box.population import PerImage, blocks, query
-from immunize.attacks.victim import Best, Rows, Victim
+from immunize.attacks.victim import Best, Rows, Victim, searched
 from immunize.batch import Batch, Image
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.rng import draw_seed, normal, uniform
+from immunize.rng import normal, uniform
 from immunize.threats import Ball
 
 Genes = Float[Tensor, "n m k g"]  # of each pixel its row, its column (as fractions) and its color
@@ -42,9 +42,7 @@ class OnePixel:
             raise ValueError("threat: OnePixel changes few pixels as far as it likes, which is an l_0 ball")
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, self.objective, self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, self.objective, self.targeted)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The best member of all generations for each image of `victim`."""

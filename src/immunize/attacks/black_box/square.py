@@ -10,11 +10,11 @@ from torch import Generator
 
 from immunize.attacks.black_box.population import PerImage
 from immunize.attacks.black_box.tiles import grid, move, recolor, stripes
-from immunize.attacks.victim import Best, Victim
+from immunize.attacks.victim import Best, Victim, searched
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.rng import draw_seed, uniform
+from immunize.rng import uniform
 from immunize.threats import Ball
 
 HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
@@ -43,9 +43,7 @@ class Square:
             raise ValueError("threat: Square moves in a finite l_inf or l_2 ball")
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, self.objective, self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, self.objective, self.targeted)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The best of all queries for each image of `victim`."""

@@ -10,12 +10,11 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Generator, Tensor
 
-from immunize.attacks.victim import Best, Judged, Rows, Victim
+from immunize.attacks.victim import Best, Judged, Rows, Victim, check_leaving, searched
 from immunize.batch import Batch, Signal
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
 from immunize.objectives import Name, fooled
-from immunize.rng import draw_seed
 from immunize.threats import Ball, Waveform
 
 
@@ -47,13 +46,10 @@ class APGD:
             raise ValueError("threat: apgd moves in l_inf or l_2; for l_0 use pgd")
         if self.targets and self.targeted:
             raise ValueError("targets: a targeted attack has its targets in the batch; leave one of the two out")
-        if self.early_stop and self.objective == "infonce":
-            raise ValueError("early_stop: infonce takes its negatives from the batch, so no image may leave it")
+        check_leaving(self.objective, self.early_stop)
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, self.objective, self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, self.objective, self.targeted)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The best of all starts and targets for each example of `victim`, whatever its signals are."""

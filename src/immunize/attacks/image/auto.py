@@ -11,11 +11,10 @@ from torch import Generator
 from immunize.attacks.black_box.square import Square
 from immunize.attacks.image.apgd import APGD
 from immunize.attacks.image.fab import FAB
-from immunize.attacks.victim import Best, Rows, Victim
+from immunize.attacks.victim import Best, Rows, Victim, searched
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.rng import draw_seed
 from immunize.threats import Ball
 
 
@@ -40,9 +39,7 @@ class AutoAttack:
             raise ValueError("threat: auto is made of attacks in a finite l_inf or l_2 ball")
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, "margin") as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng)
 
     def members(self, texts: int) -> tuple[APGD | FAB | Square, ...]:
         """What is run in turn where there are so many texts to rank."""

@@ -11,11 +11,11 @@ from torch import Generator, Tensor
 
 from immunize.attacks.image.jsma import JSMA, score
 from immunize.attacks.image.nearest import Nearest
-from immunize.attacks.victim import Best, Judged, Rows, Victim
+from immunize.attacks.victim import Best, Judged, Rows, Victim, searched
 from immunize.batch import Batch, Signal
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.rng import draw_seed, uniform
+from immunize.rng import uniform
 from immunize.threats import Ball
 
 BLOCK = 512  # images in one forward pass
@@ -48,9 +48,7 @@ class DEJSMA:
             raise ValueError(f"threat: DEJSMA counts pixels, so the norm is l0, not {self.threat.norm}")
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, "margin", self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, targeted=self.targeted)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The set of fewest pixels found to fool each example of `victim`, or the one of highest margin."""

@@ -11,12 +11,12 @@ from torch import Generator, Tensor
 
 from immunize.attacks.image.apgd import rivals
 from immunize.attacks.image.nearest import Nearest
-from immunize.attacks.victim import Best, Judged, Rows, Victim
+from immunize.attacks.victim import Best, Judged, Rows, Victim, searched
 from immunize.batch import Batch, Signal
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
 from immunize.objectives import fooled
-from immunize.rng import draw_seed, uniform
+from immunize.rng import uniform
 from immunize.threats import Ball
 
 
@@ -47,9 +47,7 @@ class FAB:
             raise ValueError("threat: fab knows the boundary's distance in l_inf and l_2, not in l_0")
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, "margin") as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The nearest fooling point of each example of `victim` or, where there is none, one of high margin."""

@@ -7,12 +7,11 @@ from typing import Literal
 from torch import Generator
 
 from immunize.attacks.image.pgd import PGD
-from immunize.attacks.victim import Best, Victim
+from immunize.attacks.victim import Best, Victim, searched
 from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
 from immunize.objectives import Name
-from immunize.rng import draw_seed
 from immunize.threats import Ball, Waveform
 
 
@@ -30,9 +29,7 @@ class FGSM:
     kind: Literal["fgsm"] = "fgsm"
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, self.objective, self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, self.objective, self.targeted)
 
     def search(self, victim: Victim, seed: int) -> Best:
         """The better of the clean example and the one a step away."""

@@ -25,7 +25,7 @@ class JSMA:
     a is what moving a pixel adds to the logit of the text aimed at, b what it takes from the mean of all others, to first
     order; where no pair does both, the largest a + b > 0. threat: an l_0 ball, in pixels. theta: how far each channel of a
     pixel moves at once, in [0, 1]. direction: "up" or "down" as in the paper, or "both", each channel the way that adds to
-    a. pixels: how many move at once; 2 is the pair, searched among `candidates` pixels of each kind, other numbers take the
+    a + b. pixels: how many move at once; 2 is the pair, searched among `candidates` pixels of each kind, other numbers take the
     best one by one. targeted: towards `Batch.targets`, else towards the wrong text that ranks highest.
     """
 
@@ -49,6 +49,11 @@ class JSMA:
         """The first point found to fool each example of `victim`, or the one of highest margin."""
         best, rows, x = Best(victim.clean), victim.all, victim.clean
         while len(rows):
+            spent = self.spent(x, victim.clean[rows])
+            if spent.any():  # the verdict is all that is left to know
+                best.update(x[spent], victim.query(x[spent], rows[spent]), rows[spent])
+                rows, x = rows[~spent], x[~spent]
+                continue
             x = x.detach().requires_grad_()
             image = victim.embed(x, rows)
             judged = victim.verdict(image, rows)
@@ -59,6 +64,13 @@ class JSMA:
             left = ~judged.success & (after != x).flatten(1).any(dim=1)  # else no pixel is left that helps
             rows, x = rows[left], after[left]
         return best
+
+    def spent(self, x: Signal, clean: Signal) -> Bool[Tensor, " n"]:
+        """Whether the threat allows no further pixel, and no channel of a touched one has a way to go."""
+        touched = (x != clean).flatten(2).any(dim=1)
+        up, down = (x >= clean) & (x < 1), (x <= clean) & (x > 0)
+        free = {"up": up, "down": down, "both": up | down}[self.direction].flatten(2).any(dim=1)
+        return (self.threat.eps - touched.sum(dim=1) < 1) & ~(touched & free).any(dim=1)
 
     def _move(self, victim: Victim, x: Signal, image: Embedding, rows: Rows) -> Signal:
         """x with the most salient pixels moved, as many as the threat still allows."""

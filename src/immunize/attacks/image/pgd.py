@@ -11,12 +11,11 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
-from immunize.attacks.victim import Best, Rows, Victim
+from immunize.attacks.victim import Best, Rows, Victim, check_leaving, searched
 from immunize.batch import Batch, Image, Signal
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
 from immunize.objectives import Name
-from immunize.rng import draw_seed
 from immunize.threats import Ball, Waveform
 
 
@@ -64,13 +63,10 @@ class PGD:
     kind: Literal["pgd"] = "pgd"
 
     def __post_init__(self) -> None:
-        if self.early_stop and self.objective == "infonce":
-            raise ValueError("early_stop: infonce takes its negatives from the batch, so no image may leave it")
+        check_leaving(self.objective, self.early_stop)
 
     def __call__(self, model: DualEncoder, batch: Batch, rng: Generator) -> Batch:
-        seed = draw_seed(rng)
-        with Victim.of(model, batch, self.objective, self.targeted) as victim:
-            return victim.finish(batch, self.search(victim, seed))
+        return searched(self.search, model, batch, rng, self.objective, self.targeted)
 
     def search(self, victim: Victim, seed: int, start: Signal | None = None, rule: Rule | None = None) -> Best:
         """The best of all starts for each example of `victim`, whatever its signals are.
