@@ -10,7 +10,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup repro test check smoke bench up down readme clean
+.PHONY: setup repro test check smoke sweep bench up down readme clean
 
 setup: .venv/installed  ## the environment
 
@@ -35,6 +35,10 @@ check: setup  ## format, lint, types, import contracts
 
 smoke: setup  ## the whole graph with the tiny preset, in a temporary copy of this tree
 	python flows/smoke.py
+
+SEARCH ?= sweeps/smoke.yaml
+sweep: setup  ## every point of a grid as a DVC experiment, side by side: make sweep SEARCH=sweeps/scenes.yaml JOBS=2
+	python flows/sweep.py $(SEARCH) --jobs $(or $(JOBS),2)
 
 bench: setup .cache/peers/installed  ## speed of the attacks beside other libraries and the bare model's passes
 	HOME=$(CURDIR)/.cache/bench OMP_NUM_THREADS=1 python -m benchmarks
