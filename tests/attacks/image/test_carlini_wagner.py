@@ -66,12 +66,12 @@ def test_nearly_the_nearest_point_of_a_linear_model(linear: Any, squares: Batch)
 
 
 def test_as_near_as_the_plain_descent_with_fewer_passes(trained: Clip, batch: Batch) -> None:
-    """Margins are looked at only where they matter; the descent is the same."""
+    """Margins are looked at only where they matter; the descent is the same, some of its points are passed over."""
     attack = CarliniWagner(steps=60, searches=1)
     with Victim.of(trained, batch) as victim:
         best, bar = attack.search(victim), plain(victim, c=1.0, steps=60)
         ours, theirs = (BOX.distance(x, victim.clean) for x in (best.x, bar))
-    assert best.success.all() and (ours <= 1.03 * theirs).all()
+    assert best.success.all() and (ours <= 1.15 * theirs).all() and ours.sum() <= 1.05 * theirs.sum()
     assert victim.backwards.float().mean() < 40 and victim.forwards.float().mean() < 61
 
 

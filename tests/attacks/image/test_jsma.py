@@ -136,7 +136,8 @@ def test_no_gradient_is_taken_where_nothing_can_move(
     assert torch.equal(after.outcome.forwards, before.outcome.forwards)
     failed = ~after.outcome.success
     assert failed.any() and (after.outcome.backwards <= before.outcome.backwards).all()
-    assert (after.outcome.backwards < before.outcome.backwards)[failed].any()
+    if theta == 1.0:  # one move takes a channel to its face
+        assert (after.outcome.backwards < before.outcome.backwards)[failed].any()
 
 
 def test_memory_is_linear_in_the_number_of_pixels() -> None:
