@@ -16,7 +16,7 @@ from immunize.defense.terms.weight import Weight
 from immunize.defense.views import Of, View, Views
 from immunize.objectives import infonce
 
-Pair = tuple[Embedding, Embedding]
+Pair = tuple[Embedding, Float[Tensor, "c d"]]
 
 
 @frozen
