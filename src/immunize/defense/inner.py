@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -59,13 +60,19 @@ Inner = Annotated[Attack | Drift, Field(discriminator="kind")]
 
 def scaled(attack: T, factor: float) -> T:
     """The attack with the radius of every ball in it multiplied by `factor`: a curriculum's smaller threat."""
-    if isinstance(attack, Ball):
-        return replace(attack, eps=attack.eps * factor)
+    return mapped(attack, lambda part: replace(part, eps=part.eps * factor) if isinstance(part, Ball) else None)
+
+
+def mapped(attack: T, change: Callable[[Any], Any]) -> T:
+    """The attack with each part replaced by what `change` makes of it; where that is None, its own parts are looked at."""
+    changed = change(attack)
+    if changed is not None:
+        return changed
     if isinstance(attack, tuple):
-        return type(attack)(scaled(part, factor) for part in attack)
+        return type(attack)(mapped(part, change) for part in attack)
     if not is_dataclass(attack) or isinstance(attack, type):
         return attack
-    found: Any = {field.name: scaled(getattr(attack, field.name), factor) for field in fields(attack)}
+    found: Any = {field.name: mapped(getattr(attack, field.name), change) for field in fields(attack)}
     return replace(attack, **found)
 
 

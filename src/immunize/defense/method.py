@@ -11,9 +11,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from immunize.attacks import PGD, parts
 from immunize.batch import Batch, Embedding
 from immunize.config import frozen
 from immunize.defense.inner import Drift, Inner, scaled
+from immunize.defense.leak import leaked, recorded
 from immunize.defense.terms import Consistency, Term
 from immunize.defense.trainable import Trains
 from immunize.defense.views import View, Views
@@ -26,12 +28,14 @@ class Method:
 
     Each term says which views it looks at (`defense.terms`), so a preset reads as the formula of the paper: TeCoA
     (arXiv:2212.07016) is `contrast` of the attacked image and the clean text with PGD inside and `trains: vision`. trains:
-    which tower learns (`text`: all but the vision trunk, its projection included), `last_blocks`, or `lora`.
+    which tower learns (`text`: all but the vision trunk, its projection included), `last_blocks`, or `lora`. leak: add the
+    gradients of the inner attack to the update, as MMCoA's published code does by mistake (`defense.leak`).
     """
 
     outer: Annotated[tuple[Term, ...], Field(min_length=1)]
     inner: Inner | None = None
     trains: Trains = "both"
+    leak: bool = False
 
     def __post_init__(self) -> None:
         attacked = any(view.of == "attacked" for view in self.wanted)
@@ -39,6 +43,8 @@ class Method:
             raise ValueError("outer: a term looks at what was attacked, so the method needs an inner attack")
         if self.inner is not None and not attacked:
             raise ValueError("inner: no term looks at what it attacks; let one, or leave it out")
+        if self.leak and not any(type(part) is PGD for part in parts(self.inner)):
+            raise ValueError("leak: the inner attack has no pgd whose gradients could leak")
         if all(isinstance(term, Consistency) for term in self.outer):
             raise ValueError("outer: consistency alone is least where all embeddings are one; add a term beside it")
 
@@ -86,6 +92,11 @@ class Method:
         `reference`: the model before training, frozen, where `needs_reference`. `images` embeds a clean batch in place of
         the vision tower (`defense.features`). Raises ValueError where the reference is needed and not given.
         """
-        attacked = self.attacked(model, batch, rng, reference)
+        surplus = []
+        if self.leak:
+            attacked, seen = recorded(self.inner, model, batch, rng)
+            surplus = [leaked(model, batch, seen)]
+        else:
+            attacked = self.attacked(model, batch, rng, reference)
         views = Views(model, batch, attacked, reference, self.wanted, images)
-        return torch.stack([term.weight * term(views) for term in self.outer]).sum()
+        return torch.stack([*(term.weight * term(views) for term in self.outer), *surplus]).sum()
