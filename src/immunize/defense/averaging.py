@@ -39,7 +39,7 @@ class Running:
 
 @torch.no_grad()
 def blend(model: Clip, first: Clip, share: float) -> None:
-    """w <- share * w + (1 - share) * w_first in place: WiSE-FT between robust and clean weights (arXiv:2109.01903 eq. 1)."""
+    """w <- share * w + (1 - share) * w_first in place: WiSE-FT between robust and clean weights (arXiv:2109.01903)."""
     start = first.state_dict()
     for name, value in model.state_dict().items():
         if value.is_floating_point():

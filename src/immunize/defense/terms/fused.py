@@ -23,7 +23,7 @@ Pair = tuple[Embedding, Float[Tensor, "c d"]]
 class Fused:
     """max over ||d||_2 <= eps of mean InfoNCE(normalize(f + d_f), normalize(g + d_g)), one d for each embedding.
 
-    After VILLA (arXiv:2006.06195 sec. 3.2), which perturbs the embeddings that go into a fusion transformer; in a dual
+    After VILLA (arXiv:2006.06195), which perturbs the embeddings that go into a fusion transformer; in a dual
     encoder the modalities meet at the projection. `steps` ascents of `step` * eps along each row's gradient from d = 0, on
     the embeddings alone, then one loss whose gradient goes through the towers with d fixed.
     """
