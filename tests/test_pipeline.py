@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from immunize.config import parse
+from immunize.evaluation.results import WORST
 from immunize.report.names import DEFENSES
 from smoke import chosen
 
@@ -156,7 +157,8 @@ def test_a_preset_has_every_defense_of_the_list_or_is_run_with_its_own(preset: P
 
 def test_gates_speak_of_what_is_measured() -> None:
     for preset, gates in yaml.safe_load((ROOT / "gates.yaml").read_text()).items():
-        attacks = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())["evaluate"]["attacks"]
+        section = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())["evaluate"]
+        attacks = {*section["attacks"], *(section.get("named") or {}).get("attacks", {}), WORST}
         for key in gates:
             defense, attack, _ = key.split(".")
             assert defense in CHOSEN["models"] and attack in attacks, f"gates.yaml: {preset}: {key}"
