@@ -5,13 +5,14 @@ python flows/smoke.py [PRESET]
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import yaml
 
 from environment import environment
 
@@ -30,8 +31,7 @@ def main(preset: str = "smoke") -> None:
             target = copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-        chosen = re.sub(r"(?m)^preset: .*$", f"preset: {preset}", (copy / "params.yaml").read_text())
-        (copy / "params.yaml").write_text(chosen)
+        (copy / "params.yaml").write_text(chosen(copy, preset))
         _reproduce(copy)
         start = time.monotonic()
         again = _reproduce(copy)
@@ -42,6 +42,13 @@ def main(preset: str = "smoke") -> None:
         shutil.rmtree(shown, ignore_errors=True)
         shutil.copytree(copy / "reports" / preset, shown)
         print(f"report: {shown / 'report.html'}")
+
+
+def chosen(root: Path, preset: str) -> str:
+    """params.yaml for a preset and the defenses that it has."""
+    defenses = list(yaml.safe_load((root / "presets" / f"{preset}.yaml").read_text())["immunize"])
+    models = {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in defenses}
+    return yaml.safe_dump({"preset": preset, "defenses": defenses, "models": models}, sort_keys=False)
 
 
 def _reproduce(root: Path) -> str:

@@ -154,11 +154,12 @@ def fresh_model(small: Small, pairs: Pairs) -> Clip:
 def trained(small: Small, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """A model that tells the training pairs apart, in evaluation mode; not to be changed."""
     from immunize.defense.method import Method
+    from immunize.defense.terms import Contrast
     from immunize.defense.train import Training, train
 
     model = small.make(pairs.captions, 0)
     training = Training(steps=60, batch=48, lr=5e-3, warmup=4)
-    list(train(model, pairs, Method(clean=1.0), training, tmp_path_factory.mktemp("scratch")))
+    list(train(model, pairs, Method((Contrast(),)), training, tmp_path_factory.mktemp("scratch")))
     model.zero_grad(set_to_none=True)
     return model
 

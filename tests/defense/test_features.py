@@ -13,11 +13,13 @@ from immunize.attacks import PGD
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, train
 from immunize.defense.features import Features
+from immunize.defense.terms import Anchor, Contrast
+from immunize.defense.trainable import learnt
 from immunize.models import Architecture, Clip, Normalization, build
 from immunize.models.initial import Small
 from immunize.threats import Ball
 
-TEXT = Method(clean=1.0, trains="text")
+TEXT = Method((Contrast(),), trains="text")
 
 
 @pytest.fixture
@@ -51,10 +53,11 @@ def test_training_is_the_same_with_and_without(
 
 
 def test_only_where_nothing_about_the_images_changes(still: Clip, fresh_model: Clip) -> None:
-    attacked = Method(inner=PGD(Ball("linf", 4 / 255)), adversarial=1.0, clean=1.0, trains="text")
+    attacked = Method((Contrast(image="attacked"),), PGD(Ball("linf", 4 / 255)), "text")
+    anchored = Method((Contrast(), Anchor(of="clean")), trains="text")
     assert TEXT.repeats_features(still)
-    assert not attacked.repeats_features(still)
-    assert not Method(clean=1.0).repeats_features(still)
+    assert not attacked.repeats_features(still) and not anchored.repeats_features(still)
+    assert not Method((Contrast(),)).repeats_features(still)
     assert not TEXT.repeats_features(fresh_model)  # its batch norms follow the batches
 
 
@@ -62,6 +65,6 @@ def test_a_tower_without_a_trunk_of_its_own_stays_as_a_whole() -> None:
     config = {"embed_dim": 8, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 32},
               "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # fmt: skip
     model = build(Architecture(config, Normalization(size=32)), open_clip.SimpleTokenizer())
-    trained = set(TEXT.trained(model))
+    trained = set(learnt(model, TEXT.trains))
     assert not trained & set(model.net.visual.parameters()) and model.net.text_projection in trained
     assert not TEXT.repeats_features(model)

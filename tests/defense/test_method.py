@@ -14,10 +14,14 @@ from immunize.config import ConfigurationError, parse
 from immunize.data.loader import Pairs
 from immunize.defense import Method
 from immunize.defense.sampling import pairs_of_step
+from immunize.defense.terms import Consistency, Contrast
+from immunize.defense.trainable import learnt
 from immunize.models import Clip
 from immunize.objectives import consistency, infonce
 from immunize.threats import Ball, Edits
 
+EPS = {"norm": "linf", "eps": "8/255"}
+BOTH: Any = ("attacked", "attacked")
 INNER = SGA(BertAttack(Edits(), typos=4, importance="gradient"), PGD(Ball("linf", 8 / 255), steps=2), again=False)
 
 
@@ -39,20 +43,21 @@ def by_hand(model: Clip, batch: Batch, contrast: float, consistent: float) -> to
 @pytest.mark.parametrize(
     "method",
     [
-        Method(clean=1.0),
-        Method(clean=0.7, consistency=0.3),
-        Method(inner=INNER, adversarial=1.0),
-        Method(inner=INNER, clean=0.5, adversarial=2.0, consistency=0.1),
+        Method((Contrast(),)),
+        Method((Contrast(weight=0.7), Consistency(weight=0.3))),
+        Method((Contrast(*BOTH),), INNER),
+        Method((Contrast(*BOTH, weight=2.0), Consistency(*BOTH, weight=0.1), Contrast(weight=0.5)), INNER),
     ],
-    ids=["clean", "consistent", "adversarial", "all"],
+    ids=["finetune", "pretrain", "mat", "all"],
 )
 def test_loss_and_gradients_are_those_by_hand(method: Method, fresh_model: Clip, step: Batch) -> None:
     """The inner attack leaves nothing in the gradients: with the attacked batch given, they are the same to the bit."""
     model = fresh_model.eval()
-    attacked = step if method.inner is None else method.inner(model, step, rng())
-    expected = by_hand(model, attacked, method.adversarial, method.consistency)
-    if method.clean:
-        expected = expected + by_hand(model, step, method.clean, 0.0)
+    attacked = method.attacked(model, step, rng())
+    expected = torch.zeros(())
+    for term in method.outer:
+        weights = (term.weight, 0.0) if isinstance(term, Contrast) else (0.0, term.weight)
+        expected = expected + by_hand(model, step if term.image == "clean" else attacked, *weights)
     expected.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -70,13 +75,13 @@ def test_a_batch_is_normalized_by_its_own_statistics_while_it_is_attacked_by_the
     """The attack sees the model that will be deployed; the loss trains as usual, and only it moves the statistics."""
     model = fresh_model.train()
     norm = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
-    Method(inner=INNER, adversarial=1.0).loss(model, step, rng())
+    Method((Contrast(*BOTH),), INNER).loss(model, step, rng())
     assert model.training and norm.num_batches_tracked == 1
 
 
 def test_who_learns(fresh_model: Clip) -> None:
     def names(trains: Any) -> set[str]:
-        chosen = {id(p) for p in Method(clean=1.0, trains=trains).trained(fresh_model)}
+        chosen = {id(p) for p in learnt(fresh_model, Method((Contrast(),), trains=trains).trains)}
         return {name for name, p in fresh_model.named_parameters() if id(p) in chosen}
 
     everything = names("both")
@@ -88,10 +93,14 @@ def test_who_learns(fresh_model: Clip) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"adversarial": 1.0}, "needs an inner attack"),
-        ({"consistency": 1.0}, "at least one weight must be positive"),
-        ({"clean": 1.0, "inner": {"kind": "fgsn"}}, "inner: .*'pgd'"),
-        ({"clean": 1.0, "trains": "head"}, "trains: "),
+        ({"outer": [{"kind": "contrast", "text": "attacked"}]}, "needs an inner attack"),
+        ({"outer": [{"kind": "contrast"}], "inner": {"kind": "noise", "threat": EPS}}, "inner: no term looks"),
+        ({"outer": []}, "outer: "),
+        ({"outer": [{"kind": "consistency"}]}, "outer: consistency alone"),
+        ({"outer": [{"kind": "contrast", "weight": 0.0}]}, r"outer\.0\.contrast\.weight"),
+        ({"outer": [{"kind": "kontrast"}]}, r"outer\.0: .*'divergence'"),
+        ({"outer": [{"kind": "divergence"}], "inner": {"kind": "fgsn"}}, "inner: .*'drift'"),
+        ({"outer": [{"kind": "contrast"}], "trains": "head"}, "trains"),
     ],
 )
 def test_what_makes_no_sense_is_refused(value: dict, message: str) -> None:

@@ -19,13 +19,14 @@ from immunize import defense, models
 from immunize.attacks import PGD, SGA, BertAttack
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, checkpoint, run, train
+from immunize.defense.terms import Contrast
 from immunize.models import Clip
 from immunize.models.initial import Small
 from immunize.threats import Ball, Edits
 
 METHOD = Method(
+    outer=(Contrast("attacked", "attacked"),),
     inner=SGA(BertAttack(Edits(), typos=2, importance="gradient"), PGD(Ball("linf", 4 / 255), steps=1), again=False),
-    adversarial=1.0,
 )
 TRAINING = Training(steps=12, batch=8, lr=1e-3, warmup=2, log=2, checkpoint=2)
 

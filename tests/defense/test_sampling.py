@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,6 +32,30 @@ def test_each_image_comes_with_one_of_its_own_captions(pairs: Pairs) -> None:
     for image_id, caption_id, caption in zip(batch.image_ids, batch.caption_ids, batch.captions, strict=True):
         at = pairs.caption_ids.index(caption_id)
         assert pairs.captions[at] == caption and pairs.image_ids[pairs.owner[at]] == image_id
+
+
+def test_several_captions_an_image_are_distinct_and_the_first_is_the_one_that_it_would_have_alone(pairs: Pairs) -> None:
+    alone, several = (pairs_of_step(pairs, 5, 32, 0, captions=count) for count in (1, 2))
+    assert several.owner.tolist() == [i for i in range(32) for _ in range(2)] and len(set(several.caption_ids)) == 64
+    assert several.caption_ids[::2] == alone.caption_ids and several.image_ids == alone.image_ids
+    for place, caption_id in zip(several.owner.tolist(), several.caption_ids, strict=True):
+        at = pairs.caption_ids.index(caption_id)
+        assert pairs.image_ids[pairs.owner[at]] == several.image_ids[place]
+
+
+def test_an_image_with_too_few_captions_brings_all_it_has(pairs: Pairs) -> None:
+    kept = torch.tensor([c for c in range(len(pairs.captions)) if c != 1])  # the first image has one left
+    fewer = replace(
+        pairs,
+        captions=tuple(pairs.captions[c] for c in kept),
+        caption_ids=tuple(pairs.caption_ids[c] for c in kept),
+        owner=pairs.owner[kept],
+    )
+    batch = pairs_of_step(fewer, 0, 96, 0, captions=3)
+    place = batch.image_ids.index(pairs.image_ids[0])
+    counts = torch.bincount(batch.owner).tolist()
+    assert counts[place] == 1 and sorted(counts) == [1, *[2] * 95]
+    assert sorted(batch.caption_ids) == sorted(fewer.caption_ids)
 
 
 def test_captions_are_drawn_uniformly(pairs: Pairs) -> None:

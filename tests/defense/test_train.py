@@ -13,6 +13,7 @@ from immunize.attacks import PGD
 from immunize.data.loader import Pairs
 from immunize.defense import Diverged, Method, Training, checkpoint, train
 from immunize.defense.sampling import generator, pairs_of_step
+from immunize.defense.terms import Consistency, Contrast
 from immunize.models import Clip
 from immunize.models.initial import Small
 from immunize.threats import Ball
@@ -20,7 +21,7 @@ from immunize.threats import Ball
 
 def test_the_loss_falls_and_what_is_reported_is_its_mean(fresh_model: Clip, pairs: Pairs, tmp_path: Path) -> None:
     training = Training(steps=25, batch=48, lr=5e-3, warmup=3, log=10)
-    records = list(train(fresh_model, pairs, Method(clean=1.0, consistency=0.1), training, tmp_path))
+    records = list(train(fresh_model, pairs, Method((Contrast(), Consistency(weight=0.1))), training, tmp_path))
     assert [record["step"] for record in records] == [10, 20, 25]
     assert records[-1]["loss"] < 0.75 * records[0]["loss"]
     assert all(record.keys() == {"step", "loss", "gradient", "lr"} and record["gradient"] > 0 for record in records)
@@ -37,7 +38,7 @@ def test_the_learning_rate_by_hand() -> None:
 
 def test_one_step_is_adamw_after_clipping(fresh_model: Clip, small: Small, pairs: Pairs, tmp_path: Path) -> None:
     """Against torch's optimizer on the same gradients; decay on matrices alone."""
-    method, training = Method(clean=1.0), Training(steps=1, batch=16, lr=0.01, warmup=1, clip=0.1, weight_decay=0.5)
+    method, training = Method((Contrast(),)), Training(steps=1, batch=16, lr=0.01, warmup=1, clip=0.1, weight_decay=0.5)
     list(train(fresh_model, pairs, method, training, tmp_path))
     expected = small.make(pairs.captions, 0).train()
     method.loss(expected, pairs_of_step(pairs, 0, 16, 0), generator(0, 3, 0)).backward()
@@ -52,7 +53,7 @@ def test_one_step_is_adamw_after_clipping(fresh_model: Clip, small: Small, pairs
 def test_the_other_tower_stays_to_the_bit(trains: Any, fresh_model: Clip, pairs: Pairs, tmp_path: Path) -> None:
     before = {name: p.detach().clone() for name, p in fresh_model.named_parameters()}
     inner = PGD(Ball("linf", 4 / 255), steps=1, objective="infonce")
-    method = Method(inner=inner, adversarial=1.0, trains=trains)
+    method = Method((Contrast("attacked"),), inner, trains)
     list(train(fresh_model, pairs, method, Training(steps=3, batch=8, lr=1e-3, warmup=1), tmp_path))
     vision = {name for name in before if name.startswith("net.visual")}
     trunk = {name for name in before if name.startswith("net.visual.trunk")}
@@ -63,7 +64,7 @@ def test_the_other_tower_stays_to_the_bit(trains: Any, fresh_model: Clip, pairs:
 
 def test_zero_steps_change_nothing(fresh_model: Clip, pairs: Pairs, tmp_path: Path) -> None:
     before = checkpoint.fingerprint(fresh_model)
-    assert list(train(fresh_model, pairs, Method(clean=1.0), Training(steps=0), tmp_path)) == []
+    assert list(train(fresh_model, pairs, Method((Contrast(),)), Training(steps=0), tmp_path)) == []
     assert checkpoint.fingerprint(fresh_model) == before and not fresh_model.training
 
 
@@ -80,7 +81,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
     monkeypatch.setattr(Method, "loss", poisoned)
     training = Training(steps=12, batch=8, lr=1e-3, warmup=1, log=2, checkpoint=4)
     with pytest.raises(Diverged, match=r"not finite at step 6: lower `lr` \(now 0\.001\).*kept in .*state\.pt"):
-        list(train(fresh_model, pairs, Method(clean=1.0), training, tmp_path))
+        list(train(fresh_model, pairs, Method((Contrast(),)), training, tmp_path))
     steps, records = checkpoint.resume(tmp_path, fresh_model, torch.optim.AdamW([
         {"params": [p for p in fresh_model.parameters() if p.ndim >= 2]},
         {"params": [p for p in fresh_model.parameters() if p.ndim < 2]},
@@ -95,7 +96,9 @@ def test_without_a_checkpoint_it_says_so(
     honest = Method.loss
     monkeypatch.setattr(Method, "loss", lambda *given: honest(*given) * float("inf"))
     with pytest.raises(Diverged, match=r"not finite at step 1: .*No checkpoint had been written"):
-        list(train(fresh_model, pairs, Method(clean=1.0), Training(steps=4, batch=8, log=3, checkpoint=3), tmp_path))
+        list(
+            train(fresh_model, pairs, Method((Contrast(),)), Training(steps=4, batch=8, log=3, checkpoint=3), tmp_path)
+        )
 
 
 def test_a_checkpoint_between_two_records_is_refused() -> None:

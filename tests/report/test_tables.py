@@ -4,6 +4,7 @@ from pathlib import Path
 
 from immunize.evaluation.results import read_all
 from immunize.report import Settings, summarize
+from immunize.report.names import ATTACKS, ordered
 from immunize.report.tables import attacked, best_defense, depths, grouped, markdown
 
 Cell = dict[str, float]
@@ -63,3 +64,8 @@ def test_how_many_images_were_attacked(run: Path) -> None:
     assert attacked(by_attack.values()) == "10 to 20"
     assert attacked([by_attack["clean"], by_attack["joint"]]) == "20"
     assert attacked([by_attack["clean"]]) == "0"
+
+
+def test_a_name_that_is_a_defense_and_an_attack_has_a_place_in_both() -> None:
+    assert ordered(["mat", "leaf", "fare", "zeta"]) == ["fare", "leaf", "mat", "zeta"]
+    assert ordered(["sga", "leaf", "clean", "bert_attack"], ATTACKS) == ["clean", "bert_attack", "leaf", "sga"]

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from immunize.defense.averaging import Running
+
 STATE = "state.pt"
 
 
@@ -39,16 +41,25 @@ def contents(folder: Path) -> str:
 
 
 def save(
-    folder: Path, step: int, model: nn.Module, optimizer: Optimizer, records: list[dict[str, int | float]]
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    records: list[dict[str, int | float]],
+    running: Running | None = None,
 ) -> None:
     """The state after `step` steps; the former one stays until this one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "records": records}
+    if running is not None:
+        state["running"] = running.state
     torch.save(state, folder / f"{STATE}.partial")
     os.replace(folder / f"{STATE}.partial", folder / STATE)
 
 
-def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, list[dict[str, int | float]]]:
+def resume(
+    folder: Path, model: nn.Module, optimizer: Optimizer, running: Running | None = None
+) -> tuple[int, list[dict[str, int | float]]]:
     """Put the saved state back and return (steps done, records); (0, []) where there is none or it cannot be read."""
     path = folder / STATE
     if not path.exists():
@@ -60,6 +71,8 @@ def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, l
         return 0, []
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    if running is not None:
+        running.state = {name: value.to(running.state[name].device) for name, value in state["running"].items()}
     return state["step"], state["records"]
 
 

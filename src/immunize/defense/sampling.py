@@ -9,10 +9,11 @@ from immunize.batch import Batch
 from immunize.data.loader import Pairs
 
 
-def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int) -> Batch:
-    """`size` images of the epoch's permutation, each with one caption drawn uniformly; the last partial batch is dropped.
+def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int = 1) -> Batch:
+    """`size` images of the epoch's permutation, each with `captions` of its own; the last partial batch is dropped.
 
-    Raises ValueError where there are fewer images than one batch takes.
+    The first caption is drawn uniformly, further ones follow it in the table, from the last back to the first; an image
+    that has fewer brings all it has. Raises ValueError where there are fewer images than one batch takes.
     """
     per_epoch = len(pairs) // size
     if not per_epoch:
@@ -21,12 +22,14 @@ def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int) -> Batch:
     order = torch.randperm(len(pairs), generator=generator(seed, 1, epoch))
     batch = pairs.batch(order[place * size : (place + 1) * size])
     count = torch.bincount(batch.owner, minlength=size)
-    draw = torch.rand(size, generator=generator(seed, 2, step))
-    chosen = (count.cumsum(0) - count + (draw * count).long()).tolist()
+    draw = (torch.rand(size, generator=generator(seed, 2, step)) * count).long()
+    further = torch.arange(captions)
+    kept = (further < count[:, None]).flatten()
+    chosen = ((count.cumsum(0) - count)[:, None] + (draw[:, None] + further) % count[:, None]).flatten()[kept].tolist()
     return Batch(
         images=batch.images,
         captions=tuple(batch.captions[c] for c in chosen),
-        owner=torch.arange(size),
+        owner=torch.arange(size).repeat_interleave(captions)[kept],
         image_ids=batch.image_ids,
         caption_ids=tuple(batch.caption_ids[c] for c in chosen),
         truth=batch.truth,

@@ -15,9 +15,11 @@ from torch import nn
 from immunize.config import frozen
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
+from immunize.defense.averaging import Running, blend, frozen_copy
 from immunize.defense.features import Features
 from immunize.defense.method import Method
 from immunize.defense.sampling import generator, pairs_of_step
+from immunize.defense.trainable import learning
 from immunize.models import Clip
 
 Record = dict[str, int | float]
@@ -25,7 +27,12 @@ Record = dict[str, int | float]
 
 @frozen
 class Training:
-    """How long and how fast: AdamW, linear warm-up, cosine to 0; the gradient's norm is clipped; bf16 where CUDA is."""
+    """How long and how fast: AdamW, linear warm-up, cosine to 0; the gradient's norm is clipped; bf16 where CUDA is.
+
+    captions: how many of an image a step sees. ramp: steps over which the radius of the inner attack grows from 0. average:
+    the decay of the running mean of the weights that is kept in place of the last ones (0: none). blend: the share of the
+    trained weights in the result, the rest being those of the start (WiSE-FT, arXiv:2109.01903).
+    """
 
     steps: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=2)] = 128
@@ -36,6 +43,10 @@ class Training:
     log: Annotated[int, Field(ge=1)] = 10
     checkpoint: Annotated[int, Field(ge=1)] = 50
     seed: int = 0
+    captions: Annotated[int, Field(ge=1)] = 1
+    ramp: Annotated[int, Field(ge=0)] = 0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    blend: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
         if self.checkpoint % self.log:
@@ -48,6 +59,10 @@ class Training:
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
+    def width(self, step: int) -> float:
+        """The share of its own radius that the inner attack has at a step, counted from 0."""
+        return min(1.0, (step + 1) / self.ramp) if self.ramp else 1.0
+
 
 class Diverged(RuntimeError):
     """The loss is no longer finite; the message names the step and the last good checkpoint, which is kept."""
@@ -59,29 +74,32 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
     Equal arguments give equal weights, whether or not the run was interrupted. Raises Diverged on a loss that is not
     finite; `folder` then still holds the last good state.
     """
-    parameters = method.trained(model)
-    for parameter in model.parameters():  # what does not learn costs no backward pass
-        parameter.requires_grad_(False)
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
-    done, records = checkpoint.resume(folder, model, optimizer)
-    yield from records
-    losses: list[torch.Tensor] = []
-    images = None
-    if method.repeats_features(model) and done < training.steps:
-        images = Features(model, pairs)
-        pairs = replace(pairs, images=pairs.images[..., :1, :1])  # nobody looks at pixels any more
-    for step in range(done, training.steps):
-        losses.append(_step(model, pairs, method, training, optimizer, step, images))
-        last = step + 1 == training.steps
-        if (step + 1) % training.log == 0 or last:
-            records.append(_record(step + 1, losses, training, folder))
-            losses = []
-            yield records[-1]
-        if (step + 1) % training.checkpoint == 0 and not last:
-            checkpoint.save(folder, step + 1, model, optimizer, records)
-    model.eval().requires_grad_(True)
+    first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
+    with learning(model, method.trains) as parameters:
+        optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
+        running = Running(model, training.average) if training.average else None
+        done, records = checkpoint.resume(folder, model, optimizer, running)
+        yield from records
+        losses: list[torch.Tensor] = []
+        images = None
+        if method.repeats_features(model) and done < training.steps:
+            images = Features(model, pairs)
+            pairs = replace(pairs, images=pairs.images[..., :1, :1])  # nobody looks at pixels any more
+        for step in range(done, training.steps):
+            losses.append(_step(model, pairs, method, training, optimizer, step, (first, images)))
+            if running is not None:
+                running.update(model, step)
+            last = step + 1 == training.steps
+            if (step + 1) % training.log == 0 or last:
+                records.append(_record(step + 1, losses, training, folder))
+                losses = []
+                yield records[-1]
+            if (step + 1) % training.checkpoint == 0 and not last:
+                checkpoint.save(folder, step + 1, model, optimizer, records, running)
+        if running is not None:
+            model.load_state_dict(running.state)
+    if first is not None and training.blend < 1 and training.steps:
+        blend(model, first, training.blend)
 
 
 def _step(
@@ -91,14 +109,16 @@ def _step(
     training: Training,
     optimizer: torch.optim.Optimizer,
     step: int,
-    images: Features | None = None,
+    given: tuple[Clip | None, Features | None],
 ) -> torch.Tensor:
-    batch = pairs_of_step(pairs, step, training.batch, training.seed).to(model.device)
+    """One update; `given`: the model before training, and features in place of images."""
+    batch = pairs_of_step(pairs, step, training.batch, training.seed, training.captions).to(model.device)
     for group in optimizer.param_groups:
         group["lr"] = training.rate(step)
     model.train()
+    method = method.within(training.width(step))
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
-        loss = method.loss(model, batch, generator(training.seed, 3, step), images)
+        loss = method.loss(model, batch, generator(training.seed, 3, step), *given)
     model.zero_grad(set_to_none=True)
     loss.backward()
     learnt = [p for group in optimizer.param_groups for p in group["params"]]

@@ -17,6 +17,7 @@ from immunize.batch import Embedding, Image
 from immunize.config import frozen
 from immunize.models.causal import causal_text
 from immunize.models.pixels import Normalization, Pixels
+from immunize.models.places import places_of
 
 Tokenize = Callable[[Sequence[str]], Int[Tensor, "c l"]]
 MAX_LOGIT_SCALE = 100.0
@@ -73,6 +74,14 @@ class Clip(nn.Module):
 
     def encode_image(self, images: Image) -> Embedding:
         return normalize(self.net.visual(self.pixels(images)).float(), dim=-1)
+
+    def encode_places(self, images: Image) -> tuple[Embedding, Float[Tensor, "b p d"]]:
+        """f(x), and f at each place of the last map, in one pass: patches of a transformer, cells of a convolution.
+
+        Raises NotImplementedError for a tower that shows no map in the space of its embedding.
+        """
+        whole, places = places_of(self.net.visual, self.pixels(images))
+        return normalize(whole.float(), dim=-1), normalize(places.float(), dim=-1)
 
     def encode_text(self, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None) -> Embedding:
         if not isinstance(self.net, open_clip.CLIP):

@@ -1,7 +1,7 @@
 """What an attack maximizes and training minimizes: pure, one value an example, bigger is better for the attacker.
 
-Training looks at pairs (`away`, `consistency`, `infonce`: one value a caption); an attack looks at each image against a
-`Bank` of texts, and `OBJECTIVES` names what it may maximize there, the pairs' losses summed over the image's captions.
+Training looks at pairs (`away`, `consistency`, `infonce`, `triplet`: one value a caption); an attack looks at each image
+against a `Bank` of texts, and `OBJECTIVES` names what it may maximize there, the pairs' losses summed over its captions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from immunize.objectives.bank import Bank
 from immunize.objectives.consistency import away, consistency
 from immunize.objectives.contrastive import infonce
 from immunize.objectives.ranking import cross_entropy, dlr, fooled, gap, margin
+from immunize.objectives.triplet import triplet
 
 Objective = Callable[[Embedding, Bank], Float[Tensor, " b"]]
 Name = Literal["away", "consistency", "infonce", "cross_entropy", "margin", "dlr"]
@@ -53,5 +54,5 @@ OBJECTIVES: Mapping[Name, Objective] = {
 
 __all__ = [
     "OBJECTIVES", "Bank", "Name", "Objective", "away", "consistency", "cross_entropy", "dlr", "fooled", "gap", "infonce",
-    "margin",
+    "margin", "triplet",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from immunize.evaluation.results import Result
-from immunize.report.names import attack_label, defense_label, ordered
+from immunize.report.names import ATTACKS, attack_label, defense_label, ordered
 from immunize.report.summary import Metrics, Results
 from immunize.report.tables import attacked, best_defense
 
@@ -31,11 +31,13 @@ def render(metrics: Metrics, results: Results, preset: str, root: Path) -> str:
         label=defense_label(best),
         any=next(iter(by_attack.values())),
         attacked=attacked(by_attack.values()),
-        rows=[(attack_label(a), metrics[best][a]) for a in ordered(metrics[best])],
-        attacks=[(attack_label(a), _yaml(by_attack[a].config), _spent(by_attack[a])) for a in ordered(by_attack)],
+        rows=[(attack_label(a), metrics[best][a]) for a in ordered(metrics[best], ATTACKS)],
+        attacks=[
+            (attack_label(a), _yaml(by_attack[a].config), _spent(by_attack[a])) for a in ordered(by_attack, ATTACKS)
+        ],
         training=_section(root / "presets" / f"{preset}.yaml", "immunize"),
         data=_section(root / "presets" / f"{preset}.yaml", "collect"),
-        failed=[(attack_label(a), f) for a in ordered(by_attack) for f in by_attack[a].flags if not f.ok],
+        failed=[(attack_label(a), f) for a in ordered(by_attack, ATTACKS) for f in by_attack[a].flags if not f.ok],
         checks=sum(len(r.flags) for r in by_attack.values()),
     )
 

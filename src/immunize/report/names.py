@@ -10,6 +10,8 @@ DEFENSES = {
     "tecoa": "TeCoA (image only)",
     "fare": "FARE (image only)",
     "pmg_aft": "PMG-AFT (image only)",
+    "tga_zsr": "TGA-ZSR (image only)",
+    "leaf": "LEAF (text only)",
     "mmcoa": "MMCoA",
     "mat": "MAT (image and text)",
     "immunized": "Immunized",
@@ -62,7 +64,7 @@ def attack_label(name: str) -> str:
     return ATTACKS.get(name, name.replace("_", " "))
 
 
-def ordered(names: Iterable[str]) -> list[str]:
-    """Known names in the order above, the others after them by alphabet."""
-    known = [*DEFENSES, *ATTACKS]
+def ordered(names: Iterable[str], among: Iterable[str] = DEFENSES) -> list[str]:
+    """Known names in the order above, the others after them by alphabet; `among`: ATTACKS, for some names are in both."""
+    known = list(among)
     return sorted(names, key=lambda n: (known.index(n) if n in known else len(known), n))

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from immunize.report.gallery import Example, Pixels, magnified
-from immunize.report.names import HEADLINE, attack_label, defense_label, ordered
+from immunize.report.names import ATTACKS, HEADLINE, attack_label, defense_label, ordered
 from immunize.report.summary import Metrics, Results
 from immunize.report.tables import WAYS, attacked, best_defense, depths, grouped, widest
 from immunize.report.theme import UNDEFENDED, dark
@@ -54,7 +54,9 @@ def render(content: Content) -> str:
     )  # fmt: skip
     environment.filters |= {"defense": defense_label, "attack": attack_label, "pixels": _png, "spaced": _spaced}
     css = environment.get_template("page.css").render()
-    cells = [(d, a, content.results[d][a]) for d in ordered(content.results) for a in ordered(content.results[d])]
+    cells = [
+        (d, a, content.results[d][a]) for d in ordered(content.results) for a in ordered(content.results[d], ATTACKS)
+    ]
     return environment.get_template("page.html").render(
         preset=content.preset,
         css=Markup(css),  # ours, not a user's
@@ -119,10 +121,10 @@ def _settings(results: Results) -> list[tuple[str, list[str], str]]:
     """(attack, the defenses it was run on, its configuration), one entry for each distinct configuration."""
     runs: dict[tuple[str, str], list[str]] = {}
     for defense in ordered(results):
-        for attack in ordered(results[defense]):
+        for attack in ordered(results[defense], ATTACKS):
             config = json.dumps(results[defense][attack].config, indent=2, sort_keys=True, ensure_ascii=False)
             runs.setdefault((attack, config), []).append(defense)
-    places = {attack: place for place, attack in enumerate(ordered({attack for attack, _ in runs}))}
+    places = {attack: place for place, attack in enumerate(ordered({attack for attack, _ in runs}, ATTACKS))}
     return [(a, runs[a, config], config) for a, config in sorted(runs, key=lambda run: (places[run[0]], runs[run]))]
 
 
