@@ -5,7 +5,6 @@ python flows/smoke.py [PRESET]
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 from environment import environment
+from immunize.pipeline.choose import params
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,8 +30,7 @@ def main(preset: str = "smoke") -> None:
             target = copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-        chosen = re.sub(r"(?m)^preset: .*$", f"preset: {preset}", (copy / "params.yaml").read_text())
-        (copy / "params.yaml").write_text(chosen)
+        (copy / "params.yaml").write_text(params(preset, copy))
         _reproduce(copy)
         start = time.monotonic()
         again = _reproduce(copy)
