@@ -14,13 +14,14 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from immunize import models
 from immunize.config import ConfigurationError, frozen, load, preset
 from immunize.data.augmentation import Augmentation, Material, sparse, write_pairs
 from immunize.data.loader import Pairs
 from immunize.metrics.augmentation import measure
-from immunize.models import language
+from immunize.models import captioner, language, painter
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -38,6 +39,10 @@ class Params:
     seed: int = 0
 
 
+def describe(weights: str, images: Tensor, n: int, seed: int) -> list[tuple[str, ...]]:
+    return captioner.load(weights).describe(images, n, seed)
+
+
 def main(*names: str) -> None:
     params = load("augment", Params)
     if unknown := sorted(set(names) - set(params.augmentations)):
@@ -51,7 +56,9 @@ def main(*names: str) -> None:
     def propose(captions: Sequence[str], k: int) -> list[language.Substitutes]:
         return reader().substitutes(captions, k)
 
-    material = Material(pairs=given, seed=params.seed, rest=rest, propose=propose)
+    material = Material(
+        pairs=given, seed=params.seed, rest=rest, propose=propose, describe=describe, paint=painter.paint
+    )
     for name in names or params.augmentations:
         new = params.augmentations[name](material)
         rng = torch.Generator().manual_seed(params.seed)

@@ -17,13 +17,13 @@ def propose(captions: Sequence[str], k: int) -> list[list[list[str]]]:
     return [[[f"{word}{j}" for j in range(k)] for word in caption.split()] for caption in captions]
 
 
-def describe(images: Tensor, n: int, seed: int) -> list[list[str]]:
+def describe(weights: str, images: Tensor, n: int, seed: int) -> list[list[str]]:
     """The mean brightness, which at least depends on the picture."""
     means = images.float().mean((1, 2, 3)).tolist()
     return [[f"brightness {mean:.2f} told {j} {seed}" for j in range(n)] for mean in means]
 
 
-def paint(captions: Sequence[str], side: int, seed: int) -> Tensor:
+def paint(weights: str, captions: Sequence[str], side: int, seed: int) -> Tensor:
     """A gray square, as bright as the caption is long."""
     bright = torch.tensor([(len(caption) + seed) % 256 for caption in captions], dtype=torch.uint8)
     return bright[:, None, None, None].expand(-1, 3, side, side).clone()

@@ -34,7 +34,7 @@ class Caption:
             return reworded(given, self.kind, self.n, lambda i, rng: _say(scenes[i], rng), by_image=True)
         if given.describe is None:
             raise missing(self.kind, "a captioner must be given as `describe`")
-        told = [iter(captions) for captions in given.describe(pairs.images, self.n, given.seed)]
+        told = [iter(captions) for captions in given.describe(self.weights, pairs.images, self.n, given.seed)]
         return reworded(given, self.kind, self.n, lambda i, rng: next(told[i], None), by_image=True)
 
 

@@ -17,8 +17,8 @@ from immunize.rng import keys
 
 Options = Sequence[Sequence[Sequence[str]]]  # for each caption and each of its words: what may stand there instead
 Propose = Callable[[Sequence[str], int], Options]
-Describe = Callable[[UInt8[Tensor, "n 3 h w"], int, int], Sequence[Sequence[str]]]
-Paint = Callable[[Sequence[str], int, int], UInt8[Tensor, "n 3 h w"]]
+Describe = Callable[[str, UInt8[Tensor, "n 3 h w"], int, int], Sequence[Sequence[str]]]
+Paint = Callable[[str, Sequence[str], int, int], UInt8[Tensor, "n 3 h w"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Material:
     """`pairs` to augment, and the tools; what a model must do comes in as a function, because this room knows no models.
 
     rest: image id -> (id, caption) of its captions that `pairs` leaves out. propose(captions, k): the k likeliest words
-    at each place. describe(images, n, seed): n captions of each image. paint(captions, side, seed): a picture of each.
+    at each place. describe(weights, images, n, seed): captions of each image. paint(weights, captions, side, seed): a
+    picture of each.
     """
 
     pairs: Pairs

@@ -30,7 +30,7 @@ class Render:
 
     def __call__(self, given: Material) -> Derived:
         if self.weights is not None:
-            return self._painted(given)
+            return self._painted(given, self.weights)
         if None in given.pairs.truth:
             raise missing(
                 self.kind, "these captions are of no known scenes; set `weights` to a local folder of diffusers"
@@ -49,12 +49,12 @@ class Render:
             pairs, torch.stack(images) if images else torch.empty(0, *size, dtype=torch.uint8), rows, True
         )
 
-    def _painted(self, given: Material) -> Derived:
+    def _painted(self, given: Material, weights: str) -> Derived:
         if given.paint is None:
             raise missing(self.kind, "a generator must be given as `paint`")
         pairs, owner = given.pairs, given.pairs.owner.tolist()
         asked = [(c, j) for c in range(len(pairs.captions)) for j in range(self.n)]
-        images = given.paint([pairs.captions[c] for c, _ in asked], pairs.images.shape[-1], given.seed)
+        images = given.paint(weights, [pairs.captions[c] for c, _ in asked], pairs.images.shape[-1], given.seed)
         rows = [(self._id(given, c, j), pairs.image_ids[owner[c]], None, [c]) for c, j in asked]
         return with_images(pairs, images, rows, known=False)
 
