@@ -15,7 +15,7 @@ from immunize.config import ConfigurationError
 HEAD = """\
 # Which preset runs: presets/<preset>.yaml holds every other parameter, and names the folders of all outputs.
 # The lists below follow from that file; `python -m immunize.pipeline.choose <preset>` writes all of this anew.
-# One run with a preset that has the same defenses: `dvc exp run -S preset=flickr8k`.
+# Between presets with the same defenses `dvc exp run -S preset=<preset>` is enough.
 """
 
 
