@@ -147,7 +147,7 @@ def test_a_preset_names_no_folder_of_another(preset: Path) -> None:
 def test_the_lists_of_params_are_those_of_its_preset() -> None:
     """And what is trained is evaluated."""
     assert (ROOT / "params.yaml").read_text() == choose.params(CHOSEN["preset"], ROOT)
-    assert CHOSEN["evaluated"] == {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in CHOSEN["defenses"]}
+    assert CHOSEN["models"] == {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in CHOSEN["defenses"]}
 
 
 @presets
@@ -166,4 +166,4 @@ def test_gates_speak_of_what_is_measured() -> None:
         attacks = {*section["attacks"], *(section.get("named") or {}).get("attacks", {}), WORST}
         for key in gates:
             defense, attack, _ = key.split(".")
-            assert defense in CHOSEN["evaluated"] and attack in attacks, f"gates.yaml: {preset}: {key}"
+            assert defense in CHOSEN["models"] and attack in attacks, f"gates.yaml: {preset}: {key}"

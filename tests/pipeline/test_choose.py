@@ -23,7 +23,7 @@ def test_the_lists_are_the_presets_recipes(tmp_path: Path) -> None:
     assert yaml.safe_load(params("toy", tmp_path)) == {
         "preset": "toy",
         "defenses": {"mat": "collect", "mat_plus_eda": "augment/eda"},
-        "evaluated": {"pretrain": "pretrain", "mat": "immunize/mat", "mat_plus_eda": "immunize/mat_plus_eda"},
+        "models": {"pretrain": "pretrain", "mat": "immunize/mat", "mat_plus_eda": "immunize/mat_plus_eda"},
     }
     assert params("toy", tmp_path).count("\npreset: toy\n") == 1  # what switches by hand or by `dvc exp run -S`
 

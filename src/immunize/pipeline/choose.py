@@ -31,7 +31,7 @@ def params(preset: str, root: Path = Path(".")) -> str:
     lists = {
         "preset": preset,
         "defenses": {name: recipe.get("pairs", "collect") for name, recipe in recipes.items()},
-        "evaluated": {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in recipes},
+        "models": {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in recipes},
     }
     return HEAD + yaml.safe_dump(lists, sort_keys=False)
 
