@@ -52,6 +52,13 @@ def test_every_augmentation_is_made_and_measured(project: Path) -> None:
     assert (made["words"] / "measures.json").read_bytes() == before
 
 
+def test_pairs_may_be_sparse_in_images_too(project: Path) -> None:
+    Path("presets/tiny.yaml").write_text(yaml.safe_dump({"augment": SECTION | {"images": 20}}))
+    main("people")
+    pairs, whole = (Pairs.read(Path("data/tiny") / folder, "train") for folder in ("augment/people", "collect"))
+    assert pairs.image_ids == whole.image_ids[:20] and len(pairs.captions) == 40
+
+
 def test_a_name_that_is_not_there_is_refused(project: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"augmentations: no nope; there are \['drawn', 'people', 'words'\]"):
         main("nope")

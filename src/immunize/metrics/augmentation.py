@@ -17,7 +17,7 @@ from immunize.metrics.frechet import frechet_gap
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions, encode_images
 
-FEWEST = 16  # items: with fewer a half is too small for a covariance
+FEWEST = 32  # items with something new: with fewer a random half may hold too few for a covariance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +55,16 @@ def measure(model: DualEncoder, given: Pairs, new: Derived, *, rng: Generator, s
     )
     g_new = encode_captions(model, part.pairs.captions).cpu() if part.pairs.captions else g_old[:0]
     before, after = cosine(f_old, g_old, old.owner.cpu()), cosine(f_new, g_new, part.pairs.owner)
+    exact = true_share(part.pairs.captions, part.pairs.owner.tolist(), part.pairs.truth) if part.known else None
     told = item[part.pairs.owner]
     unsaid = _unsaid(part.pairs.captions, told.tolist(), old.captions, old.owner.tolist())
-    said, said_of = (
-        [*old.captions, *(part.pairs.captions[c] for c in unsaid)],
-        torch.cat([old.owner.cpu(), told[unsaid]]),
-    )
+    said = [*old.captions, *(part.pairs.captions[c] for c in unsaid)]
+    said_of = torch.cat([old.owner.cpu(), told[unsaid]])
     texts = (torch.cat([g_old, g_new[unsaid]]), said_of) if unsaid else None
     images = (torch.cat([f_old, f_new]), torch.cat([torch.arange(len(old)), item])) if redrawn and len(item) else None
     return Measures(
         alignment=None if before is None or after is None else after / before,
-        exact_alignment=true_share(part.pairs.captions, part.pairs.owner.tolist(), part.pairs.truth)
-        if part.known
-        else None,
+        exact_alignment=exact,
         text_diversity=None if texts is None else spread(*texts),
         image_diversity=None if images is None else spread(*images),
         distinct_2=None if texts is None else distinct(said, said_of.tolist()),

@@ -28,13 +28,14 @@ Count = Annotated[int, Field(ge=1)]
 
 @frozen
 class Params:
-    """`augmentations`: name -> augmentation of the training split, of which `captions` an image are given (null: all).
+    """`augmentations`: name -> augmentation of the first `images` of the training split, `captions` of each (null: all).
 
     `sample`: items that the measures look at. The same seed gives the same bytes.
     """
 
     augmentations: dict[str, Augmentation]
     captions: Count | None = 1
+    images: Count | None = None
     sample: Count = 2000
     seed: int = 0
 
@@ -49,7 +50,7 @@ def main(*names: str) -> None:
         raise ConfigurationError(f"presets/{preset()}.yaml: augment: augmentations: no {', '.join(unknown)}; there are "
                                  f"{sorted(params.augmentations)}")  # fmt: skip
     data, folder = Path("data") / preset(), Path("models") / preset()
-    given, rest = sparse(Pairs.read(data / "collect", "train"), params.captions)
+    given, rest = sparse(Pairs.read(data / "collect", "train", params.images), params.captions)
     model = models.load(folder / "pretrain")
     reader = cache(lambda: language.load(str(folder / "language")))
 
