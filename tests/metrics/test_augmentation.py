@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import asdict
 from itertools import combinations
 
@@ -88,6 +89,14 @@ def test_of_new_images(trained: Clip, material: Material) -> None:
 
 def test_truth_of_changed_pixels_is_not_claimed_to_be_known(trained: Clip, material: Material) -> None:
     assert measured(trained, material, Crops(n=1)(material)).exact_alignment is None
+
+
+def test_a_model_that_knows_nothing_of_the_pairs_has_no_say(trained: Clip, material: Material) -> None:
+    """Two towers turned away from each other: every cosine is the negative of what it was."""
+    opposite = deepcopy(trained)
+    encode = trained.encode_text
+    opposite.encode_text = lambda tokens, embedded=None: -encode(tokens, embedded)  # type: ignore[method-assign]
+    assert measured(opposite, material, EDA(n=1)(material)).alignment is None
 
 
 def test_nothing_new_is_nothing_measured(trained: Clip, material: Material) -> None:

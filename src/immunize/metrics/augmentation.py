@@ -24,7 +24,7 @@ FEWEST = 32  # items with something new: with fewer a random half may hold too f
 class Measures:
     """None is: does not apply, or cannot be known.
 
-    alignment: mean cosine of the new pairs over that of the given ones. exact_alignment: percent of the new captions that
+    alignment: mean cosine of the new pairs over that of the given ones, where that is positive. exact_alignment: percent of the new captions that
     are true of their image. *_diversity: mean distance (1 - cosine) within an item, the given one included; distinct_2:
     distinct bigrams over bigrams there. *_gap: `frechet_gap` from the given. original: percent of the pairs that training
     draws that are given ones. images, captions: how many are new.
@@ -63,7 +63,7 @@ def measure(model: DualEncoder, given: Pairs, new: Derived, *, rng: Generator, s
     texts = (torch.cat([g_old, g_new[unsaid]]), said_of) if unsaid else None
     images = (torch.cat([f_old, f_new]), torch.cat([torch.arange(len(old)), item])) if redrawn and len(item) else None
     return Measures(
-        alignment=None if before is None or after is None else after / before,
+        alignment=None if before is None or after is None or before <= 0 else after / before,
         exact_alignment=exact,
         text_diversity=None if texts is None else spread(*texts),
         image_diversity=None if images is None else spread(*images),
