@@ -24,10 +24,10 @@ FEWEST = 32  # items with something new: with fewer a random half may hold too f
 class Measures:
     """None is: does not apply, or cannot be known.
 
-    alignment: mean cosine of the new pairs over that of the given ones, where that is positive. exact_alignment: percent of the new captions that
-    are true of their image. *_diversity: mean distance (1 - cosine) within an item, the given one included; distinct_2:
-    distinct bigrams over bigrams there. *_gap: `frechet_gap` from the given. original: percent of the pairs that training
-    draws that are given ones. images, captions: how many are new.
+    alignment: mean cosine of the new pairs over that of the given ones, where that is positive. exact_alignment: percent of
+    the new captions that are true of their image. *_diversity: mean distance (1 - cosine) within an item, the given one
+    included; distinct_2: distinct bigrams over bigrams there. *_gap: `frechet_gap` from the given. original: percent of
+    the pairs that training draws that are given ones. images, captions: how many are new.
     """
 
     alignment: float | None
