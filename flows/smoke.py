@@ -12,9 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 from environment import environment
+from immunize.pipeline.choose import params
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +30,7 @@ def main(preset: str = "smoke") -> None:
             target = copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-        (copy / "params.yaml").write_text(chosen(copy, preset))
+        (copy / "params.yaml").write_text(params(preset, copy))
         _reproduce(copy)
         start = time.monotonic()
         again = _reproduce(copy)
@@ -42,13 +41,6 @@ def main(preset: str = "smoke") -> None:
         shutil.rmtree(shown, ignore_errors=True)
         shutil.copytree(copy / "reports" / preset, shown)
         print(f"report: {shown / 'report.html'}")
-
-
-def chosen(root: Path, preset: str) -> str:
-    """params.yaml for a preset and the defenses that it has."""
-    defenses = list(yaml.safe_load((root / "presets" / f"{preset}.yaml").read_text())["immunize"])
-    models = {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in defenses}
-    return yaml.safe_dump({"preset": preset, "defenses": defenses, "models": models}, sort_keys=False)
 
 
 def _reproduce(root: Path) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from immunize.pipeline.choose import params
 from immunize.pipeline.overrides import overridden
 from immunize.pipeline.search import Search, Trial, measured
 from stage import run
@@ -28,8 +29,8 @@ def run_trial(root: Path, revision: str, search: Search, trial: Trial, emit: Cal
         return dict(json.loads(kept.read_text()))
     start = time.monotonic()
     with clone(root, revision, trial.name) as path:
-        for file, values in ((search.file, dict(trial.values)), ("params.yaml", {"preset": search.preset})):
-            (path / file).write_text(overridden((path / file).read_text(), values))
+        (path / search.file).write_text(overridden((path / search.file).read_text(), dict(trial.values)))
+        (path / "params.yaml").write_text(params(search.preset, path))
         run([sys.executable, "-m", "dvc", "exp", "run", "--name", trial.name, *search.stages], path, emit)
         measures = measured(search, json.loads((path / search.metrics).read_text()))
         home = ("git", "fetch", "--quiet", "--no-write-fetch-head", str(path))

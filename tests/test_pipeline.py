@@ -13,16 +13,16 @@ import grimp
 import pytest
 import yaml
 
+import immunize.stages.immunize
 from immunize.config import parse
 from immunize.evaluation.results import WORST
-from immunize.report.names import DEFENSES
-from smoke import chosen
+from immunize.pipeline import choose
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-STAGES: dict[str, dict[str, Any]] = {
-    name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
-}
+RAW: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES: dict[str, dict[str, Any]] = {name: stage.get("do", stage) for name, stage in RAW.items()}
+CHOSEN: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 stages = pytest.mark.parametrize("stage", STAGES)
 presets = pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
@@ -80,23 +80,37 @@ def test_no_dependency_is_for_nothing(stage: str, graph: grimp.ImportGraph) -> N
     assert all((ROOT / dep).exists() for dep in code_deps(stage))
 
 
+def members(stage: str) -> list[dict[str, str]]:
+    """What `key` and `item` stand for in each stage that a `foreach` makes; lists are those of params.yaml."""
+    each = RAW[stage].get("foreach")
+    if each is None:
+        return [{}]
+    named: dict[str, str] = CHOSEN[each[2:-1]]
+    return [{"key": key, "item": item} for key, item in named.items()]
+
+
+def paths(stage: str, *kinds: str) -> list[str]:
+    """Every path of these kinds, with `${preset}` left as it is."""
+    listed = [path for kind in kinds for path in STAGES[stage].get(kind, ())]
+    templates = [path if isinstance(path, str) else next(iter(path)) for path in listed]
+    found = []
+    for one in members(stage):
+        for path in templates:
+            for name, value in one.items():
+                path = path.replace(f"${{{name}}}", value)
+            found.append(path)
+    return found
+
+
 def test_what_one_stage_reads_another_writes() -> None:
-    """Inputs are outputs of stages before it, and every output stands in a folder of its preset."""
+    """Inputs are outputs of stages before it, or folders of them, and every output stands in a folder of its preset."""
     written: list[str] = []
-    for stage in STAGES.values():
-        for dep in (dep for dep in stage["deps"] if not dep.startswith("src/")):
-            assert any(covers(out, dep) for out in written), dep
-        outs = [out if isinstance(out, str) else next(iter(out)) for out in (*stage["outs"], *stage.get("metrics", ()))]
+    for stage in STAGES:
+        for dep in (dep for dep in paths(stage, "deps") if not dep.startswith("src/")):
+            assert any(f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/") for out in written), dep
+        outs = paths(stage, "outs", "metrics")
         assert all(re.match(r"(data|models|reports)/\$\{preset\}/", out) for out in outs)
         written += outs
-
-
-def covers(out: str, dep: str) -> bool:
-    """Whether an output, a template of many perhaps, is or contains what is read."""
-    pattern = re.sub(r"\\\$\\\{(item|key|item\\\.defense)\\\}", "[^/$]+|.+", re.escape(out))
-    pattern = pattern.replace("[^/$]+|.+", "[^/]+")
-    whole = any(out == f"{dep}/{name}" for name in ("${key}", "${item.defense}"))  # the folder of all of them
-    return whole or re.match(rf"{pattern}(/|$)", dep) is not None or dep == "models/${preset}/${item}"
 
 
 def test_one_word_everywhere() -> None:
@@ -113,7 +127,7 @@ def test_parameters_are_the_stages_own_section(stage: str) -> None:
     """Named as a dependency and read by that name in the code; a further section must exist in each preset."""
     ((file, sections),) = STAGES[stage]["params"][0].items()
     assert file == "presets/${preset}.yaml" and len(STAGES[stage]["params"]) == 1
-    assert sections[0] in (stage, f"{stage}.${{item.defense}}")
+    assert sections[0] in (stage, f"{stage}.${{key}}")
     assert {section.split(".")[0] for section in sections} <= set(STAGES)
     assert f'load("{stage}", ' in file_of(f"immunize.stages.{stage}").read_text()
 
@@ -130,29 +144,20 @@ def test_a_preset_names_no_folder_of_another(preset: Path) -> None:
     assert set(re.findall(r"(?<![\w/])(?:data|models|reports)/(\w+)/", preset.read_text())) <= {preset.stem}
 
 
-CHOSEN: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-
-
-def test_every_defense_is_trained_evaluated_and_plotted() -> None:
-    raw = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    assert raw["stages"]["immunize"]["matrix"]["defense"] == "${defenses}"
-    assert raw["stages"]["evaluate"]["foreach"] == "${models}"
+def test_the_lists_of_params_are_those_of_its_preset() -> None:
+    """And what is trained is evaluated."""
+    assert (ROOT / "params.yaml").read_text() == choose.params(CHOSEN["preset"], ROOT)
     assert CHOSEN["models"] == {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in CHOSEN["defenses"]}
-    plotted = {path for plot in raw["plots"] for path in plot}
-    assert plotted == {f"models/${{preset}}/{folder}/log.json" for folder in CHOSEN["models"].values()}
-    assert set(CHOSEN["models"]) <= set(DEFENSES)
 
 
 @presets
-def test_a_preset_has_every_defense_of_the_list_or_is_run_with_its_own(preset: Path) -> None:
-    """`smoke` has few, for the time, and flows/smoke.py lists them; one line switches between the others."""
-    sections = list(yaml.safe_load(preset.read_text())["immunize"])
-    if preset.stem != "smoke":
-        assert sections == CHOSEN["defenses"]
-    written = yaml.safe_load(chosen(ROOT, preset.stem))
-    assert written["preset"] == preset.stem and written["defenses"] == sections
-    assert written["models"] == {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in sections}
-    assert set(sections) <= set(CHOSEN["defenses"])
+def test_pairs_that_are_trained_on_are_made(preset: Path) -> None:
+    sections = yaml.safe_load(preset.read_text())
+    lists = yaml.safe_load(choose.params(preset.stem, ROOT))
+    made = {"collect", *(f"augment/{name}" for name in sections["augment"]["augmentations"])}
+    assert set(lists["defenses"].values()) <= made
+    recipes = parse(sections["immunize"], immunize.stages.immunize.Params, preset.name)
+    assert {name: recipe.pairs for name, recipe in recipes.items()} == lists["defenses"]
 
 
 def test_gates_speak_of_what_is_measured() -> None:

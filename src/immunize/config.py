@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, TypeVar, dataclass_transform
 
 import yaml
@@ -29,7 +30,7 @@ def preset(root: Path = Path(".")) -> str:
     return _read(root / "params.yaml", "preset")
 
 
-def load(section: str, type_: type[T], root: Path = Path(".")) -> T:
+def load(section: str, type_: type[T] | GenericAlias, root: Path = Path(".")) -> T:
     """The section of the current preset as a `type_`; raises ConfigurationError that names the key."""
     path = root / "presets" / f"{preset(root)}.yaml"
     return parse(_read(path, section), type_, f"{path}: {section}")

@@ -22,6 +22,10 @@ SHARE = {  # how many of ten queries stay right
     "finetune": {"clean": 9, "image": 1, "text": 2, "joint": 0, "square": 2, "hot_flip": 5},
     "mat": {"clean": 8, "image": 4, "text": 5, "joint": 3, "square": 6, "hot_flip": 1},
 }
+AUGMENTED = {
+    "none": {"original": 100.0},
+    "eda": {"original": 20.0, "alignment": 0.97512, "exact_alignment": 75.325, "text_gap": -0.00001},
+}
 NAMED = ("square", "hot_flip")  # on the first ten images alone
 IMAGES = [f"image-{i:02d}" for i in range(20)]
 CAPTIONS = [f"{i}#{c}" for i in IMAGES for c in range(2)]
@@ -118,6 +122,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = root / "data/toy/validate/validation.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(validation))
+    for name, measures in AUGMENTED.items():
+        path = root / "data/toy/augment" / name / "measures.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(measures))
     (root / "presets").mkdir()
     sections = {
         "immunize": {"steps": 120, "lr": 0.0005},

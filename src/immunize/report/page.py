@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from immunize.report import augmentations
 from immunize.report.gallery import Example, Pixels, magnified
 from immunize.report.names import ATTACKS, HEADLINE, attack_label, defense_label, ordered
 from immunize.report.summary import Metrics, Results
@@ -76,6 +77,8 @@ def render(content: Content) -> str:
         galleries=[(d, *magnified(shown), shown) for d, shown in content.galleries.items()],
         side_by_side=(content.side_by_side[0], [_rows(shown) for shown in content.side_by_side[1]]),
         validation=_validation(content.root / "data" / content.preset / "validate" / "validation.json"),
+        augmentations=augmentations.rows(content.root, content.preset, content.metrics),
+        measured=[heading for heading, _ in augmentations.COLUMNS.values()],
         settings=_settings(content.results),
         seconds=sum(result.seconds for _, _, result in cells),
     )

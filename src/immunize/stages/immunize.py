@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from immunize import models
 from immunize.config import ConfigurationError, frozen, load, preset
@@ -14,10 +17,11 @@ from immunize.defense.checkpoint import contents
 
 @frozen
 class Recipe:
-    """One defense: what it minimizes, and for how long."""
+    """One defense: what it minimizes, for how long, and on which pairs: `collect`, or `augment/<name>`."""
 
     method: Method
     training: Training
+    pairs: Annotated[str, Field(pattern=r"^(collect|augment/\w+)$")] = "collect"
 
 
 Params = dict[str, Recipe]
@@ -28,9 +32,9 @@ def main(defense: str) -> None:
     if defense not in recipes:
         raise ConfigurationError(f"presets/{preset()}.yaml: immunize: no '{defense}'; there are {sorted(recipes)}")
     folder = Path("models") / preset()
-    pairs = Pairs.read(Path("data") / preset() / "collect", "train")
-    model = models.load(folder / "pretrain")
     recipe, language = recipes[defense], contents(folder / "language")
+    pairs = Pairs.read(Path("data") / preset() / recipe.pairs, "train")
+    model = models.load(folder / "pretrain")
     run(defense, model, pairs, recipe.method, recipe.training, folder / "immunize" / defense, language)
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from immunize.config import load, preset
 from immunize.report import Settings as Params
-from immunize.report import write
+from immunize.report import augmentations, write
 from immunize.report.tables import markdown
 
 
 def main() -> None:
     write(preset(), settings=load("report", Params))
     reports = Path("reports") / preset()
-    print(markdown(json.loads((reports / "metrics.json").read_text())))
+    metrics = json.loads((reports / "metrics.json").read_text())
+    print(markdown(metrics))
+    if table := augmentations.rows(Path("."), preset(), metrics):
+        print(augmentations.markdown(table))
     print(reports / "report.html")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from immunize.data.scenes import lexicon
-from immunize.data.scenes.grammar import OBJECTS, SENTENCES, _zipf, describe
+from immunize.data.scenes.grammar import OBJECTS, SENTENCES, describe, zipf
 from immunize.data.scenes.lexicon import claims
 from immunize.data.scenes.world import imagine
 
@@ -34,7 +34,7 @@ def test_every_word_of_the_grammar_is_in_the_lexicon_and_used(captions: list[str
 def test_wordings_follow_zipf(captions: list[str]) -> None:
     """p(i) proportional to 1 / i^1.3, on 20,000 draws; common words are at least five times the rarest ones."""
     rng = np.random.default_rng(1)
-    drawn = Counter(_zipf(rng, "abcde") for _ in range(20_000))
+    drawn = Counter(zipf(rng, "abcde") for _ in range(20_000))
     weights = np.arange(1, 6) ** -1.3
     found = np.array([drawn[letter] for letter in "abcde"]) / 20_000
     assert np.abs(found - weights / weights.sum()).max() < 0.015

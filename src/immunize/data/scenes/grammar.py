@@ -43,34 +43,35 @@ JOINTS = ("and", "beside", "accompanied by", "while here is", "next to")
 def describe(scene: Scene, rng: np.random.Generator) -> str:
     """One caption that is true of the scene: every object, most attributes, each word chosen by Zipf's law."""
     things = [scene.things[i] for i in rng.permutation(len(scene.things))]
-    joint = f" {_zipf(rng, JOINTS)} "
+    joint = f" {zipf(rng, JOINTS)} "
     listed = joint.join(_object(thing, rng) for thing in things)
     count = len(scene.things)
     noun = "shape" if count == 1 else "shapes"
-    return _zipf(rng, SENTENCES, 0.7).format(
+    return zipf(rng, SENTENCES, 0.7).format(
         x=listed,
-        g=f"{_zipf(rng, words.GROUNDS[scene.ground])} {_zipf(rng, words.SURFACES)}",
-        n=f"{_zipf(rng, words.COUNTS[str(count)])} {noun}",
+        g=f"{zipf(rng, words.GROUNDS[scene.ground])} {zipf(rng, words.SURFACES)}",
+        n=f"{zipf(rng, words.COUNTS[str(count)])} {noun}",
     )
 
 
 def _object(thing: Thing, rng: np.random.Generator) -> str:
-    what = [_zipf(rng, words.COLORS[thing.color]), _zipf(rng, words.SHAPES[thing.shape])]
+    what = [zipf(rng, words.COLORS[thing.color]), zipf(rng, words.SHAPES[thing.shape])]
     if rng.random() < 0.85:
-        what.insert(0, _zipf(rng, words.SIZES[thing.size]))
-    return _zipf(rng, OBJECTS, 0.7).format(what=" ".join(what), where=_place(thing, rng))
+        what.insert(0, zipf(rng, words.SIZES[thing.size]))
+    return zipf(rng, OBJECTS, 0.7).format(what=" ".join(what), where=_place(thing, rng))
 
 
 def _place(thing: Thing, rng: np.random.Generator) -> str:
-    row = _zipf(rng, words.ROWS[str(thing.row)]) if thing.row != 1 else ""
-    column = _zipf(rng, words.COLUMNS[str(thing.column)]) if thing.column != 1 else ""
+    row = zipf(rng, words.ROWS[str(thing.row)]) if thing.row != 1 else ""
+    column = zipf(rng, words.COLUMNS[str(thing.column)]) if thing.column != 1 else ""
     if row and column:
         return f"{row} {column}"
-    center = _zipf(rng, words.CENTER)
+    center = zipf(rng, words.CENTER)
     return f"{row} {center}" if row else f"{center} {column}".strip()
 
 
-def _zipf(rng: np.random.Generator, choices: Sequence[str], exponent: float = 1.3) -> str:
+def zipf(rng: np.random.Generator, choices: Sequence[str], exponent: float = 1.3) -> str:
+    """One of the choices, the i-th with probability proportional to i^-exponent."""
     return choices[bisect(_cumulative(len(choices), exponent), rng.random())]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import permutations
 
 from immunize.data.scenes.lexicon import BREAK, Claims, claims, readings
 from immunize.data.scenes.world import Scene, Thing
+
+OF_SCENE = ("ground", "count")
 
 
 def is_true(caption: str, scene: str | Scene) -> bool:
@@ -18,16 +20,27 @@ def is_true(caption: str, scene: str | Scene) -> bool:
     count are claims about the whole scene.
     """
     scene = _parse(scene) if isinstance(scene, str) else scene
+    clauses = claimed(caption)
+    return clauses is not None and _holds(clauses, scene)
+
+
+def claimed(caption: str) -> list[dict[str, str]] | None:
+    """What a caption claims, one mapping of facet to value for each object or of the scene; None: nobody can tell."""
     clauses: list[dict[str, str]] = [{}]
     for word in caption.lower().split():
         claim = BREAK if word == "," else _claim(word)
         if claim == BREAK:
             clauses.append({})
         elif claim is None or _contradicts(clauses[-1], claim):
-            return False
+            return None
         else:
             clauses[-1].update(claim)
-    return _holds(_merged(clauses), scene)
+    return _merged(clauses)
+
+
+def of_objects(clauses: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """The claims without those about the whole scene (`OF_SCENE`), one mapping for each object."""
+    return _merged({facet: v for facet, v in clause.items() if facet not in OF_SCENE} for clause in clauses)
 
 
 def _claim(word: str) -> Claims | None:
@@ -46,7 +59,7 @@ def _holds(clauses: list[dict[str, str]], scene: Scene) -> bool:
     of_scene = {"ground": scene.ground, "count": str(len(scene.things))}
     if any(clause.get(facet, value) != value for clause in clauses for facet, value in of_scene.items()):
         return False
-    of_things = _merged({facet: v for facet, v in clause.items() if facet not in of_scene} for clause in clauses)
+    of_things = of_objects(clauses)
     if len(of_things) > len(scene.things):
         return False
     return any(all(map(_fits, of_things, chosen)) for chosen in permutations(scene.things, len(of_things)))
