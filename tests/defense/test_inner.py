@@ -28,13 +28,23 @@ def step(pairs: Pairs) -> Batch:
     return pairs_of_step(pairs, 0, 8, 0, captions=2)
 
 
+@pytest.fixture
+def reference(trained: Clip) -> Clip:
+    """Near the trained model, but another."""
+    copy = frozen_copy(trained)
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=rng())
+    return copy
+
+
 def rng() -> Generator:
     return Generator().manual_seed(0)
 
 
-def test_images_go_far_from_where_the_reference_has_them(trained: Clip, small: object, step: Batch) -> None:
+def test_images_go_far_from_where_the_reference_has_them(trained: Clip, reference: Clip, step: Batch) -> None:
     """Farther than at the random start, and farther than an attack on the pairs takes them; captions stay."""
-    model, reference = trained, frozen_copy(trained)
+    model = trained
     before = encode_images(reference, step.images)
 
     def far(batch: Batch) -> torch.Tensor:
@@ -47,16 +57,17 @@ def test_images_go_far_from_where_the_reference_has_them(trained: Clip, small: o
     assert found.outcome is not None and torch.allclose(found.outcome.value, far(found), atol=1e-4)
 
 
-def test_each_caption_goes_away_from_its_own_embedding(trained: Clip, step: Batch) -> None:
+def test_each_caption_goes_away_from_its_own_embedding(trained: Clip, reference: Clip, step: Batch) -> None:
     """Two captions of one image have two anchors; the images stay, and an edit is inside the threat."""
-    reference = frozen_copy(trained)
     found = Drift(text=TEXT)(trained, reference, step, rng())
     assert found.images is step.images and found.originals == step.captions
     changed = [sum(a != b for a, b in zip(x.split(), y.split())) for x, y in zip(step.captions, found.captions)]
     assert max(changed) == 1 and sum(changed) > len(changed) / 2
-    now, before = encode_captions(trained, found.captions), encode_captions(reference, step.captions)
-    moved = (now - before).square().sum(dim=1)
-    assert all((moved[c] > 0) == bool(count) for c, count in enumerate(changed))
+    before = encode_captions(reference, step.captions)
+    moved, stayed = (
+        (encode_captions(trained, c) - before).square().sum(dim=1) for c in (found.captions, step.captions)
+    )
+    assert all(bool(moved[c] > stayed[c] + 1e-4) == bool(count) for c, count in enumerate(changed))
     guided = TEXT(trained, step, rng())  # away from the images: another aim, hence not as far
     assert moved.mean() > (encode_captions(trained, guided.captions) - before).square().sum(dim=1).mean()
 
