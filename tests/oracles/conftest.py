@@ -57,8 +57,8 @@ def outdated() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def classified(pairs: Pairs, trained: Clip) -> Batch:
-    """Forty images and ten prompts, the label being what the model says of the clean image."""
-    some = pairs.batch(torch.arange(40))
+    """Ninety-six images (one is a point of success) and ten prompts, the label being what the model says of the clean image."""
+    some = pairs.batch(torch.arange(96))
     prompts = tuple(dict.fromkeys(some.captions))[::3][:CLASSES]
     with torch.no_grad():
         labels = Classifier(trained, prompts)(some.images).argmax(dim=1)
@@ -94,3 +94,17 @@ def rate(classifier: Classifier, classified: Batch) -> Callable[[Tensor], float]
             return (classifier(images).argmax(dim=1) != classified.labels).float().mean().item()
 
     return share
+
+
+@pytest.fixture(scope="session")
+def over_seeds(rate: Callable[[Tensor], float]) -> Callable[[Callable[[int], Tensor]], float]:
+    """over_seeds(attack): the mean rate of attack(seed) over three seeds, the global generator being seeded alike."""
+
+    def mean(attack: Callable[[int], Tensor]) -> float:
+        rates = []
+        for seed in range(3):
+            torch.manual_seed(seed)
+            rates.append(rate(attack(seed)))
+        return sum(rates) / len(rates)
+
+    return mean

@@ -18,13 +18,14 @@ from immunize.models import Clip
 from immunize.threats import Ball
 
 Rate = Callable[[Tensor], float]
+Mean = Callable[[Callable[[int], Tensor]], float]
 Loss = Literal["cross_entropy", "dlr"]
 BALLS = pytest.mark.parametrize("ball", [Ball("linf", 2 / 255), Ball("l2", 0.2)], ids=["linf", "l2"])
 SHORT = {"cross_entropy": "ce", "dlr": "dlr"}
 
 
-def rng() -> Generator:
-    return Generator().manual_seed(0)
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
 
 
 def pyautoattack_apgd(classifier: nn.Module, batch: Batch, ball: Ball, loss: Loss) -> Tensor:
@@ -38,7 +39,6 @@ def pyautoattack_apgd(classifier: nn.Module, batch: Batch, ball: Ball, loss: Los
 def adv_lib_apgd(classifier: nn.Module, batch: Batch, ball: Ball, loss: Loss) -> Tensor:
     from adv_lib.attacks import apgd
 
-    torch.manual_seed(0)
     norm = inf if ball.norm == "linf" else 2
     return apgd(classifier, batch.images, batch.labels, ball.eps, norm, n_iter=20, loss_function=SHORT[loss])
 
@@ -54,7 +54,6 @@ def pyautoattack_targeted(classifier: nn.Module, batch: Batch, ball: Ball) -> Te
 def adv_lib_targeted(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:
     from adv_lib.attacks import apgd_targeted
 
-    torch.manual_seed(0)
     norm = inf if ball.norm == "linf" else 2
     return apgd_targeted(classifier, batch.images, batch.labels, ball.eps, norm, n_iter=6, num_targets=4)
 
@@ -62,11 +61,19 @@ def adv_lib_targeted(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:
 @BALLS
 @pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
 def test_as_successful_as_the_best_peer(
-    ball: Ball, loss: Loss, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate
+    ball: Ball,
+    loss: Loss,
+    trained: Clip,
+    classified: Batch,
+    classifier: nn.Module,
+    rate: Rate,
+    over_seeds: Mean,
 ) -> None:
-    best = max(rate(peer(classifier, classified, ball, loss)) for peer in (pyautoattack_apgd, adv_lib_apgd))
-    after = APGD(ball, steps=20, objective=loss)(trained, classified, rng())
-    assert 0.3 < best < 0.8 and rate(after.images) >= best - 0.01
+    peers, attack = (pyautoattack_apgd, adv_lib_apgd), APGD(ball, steps=20, objective=loss)
+    best = max(over_seeds(lambda _, peer=peer: peer(classifier, classified, ball, loss)) for peer in peers)
+    ours = over_seeds(lambda seed: attack(trained, classified, rng(seed)).images)
+    assert 0.3 < best < 0.8 and ours >= best - 0.01 - 1 / len(classified)
+    after = attack(trained, classified, rng())
     assert (ball.distance(after.images, classified.images) <= ball.eps + 1e-6).all()
     assert after.outcome is not None and after.outcome.success.float().mean().item() == pytest.approx(
         rate(after.images)
@@ -76,11 +83,14 @@ def test_as_successful_as_the_best_peer(
 
 @BALLS
 def test_with_targets_as_successful_as_the_best_peer(
-    ball: Ball, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate
+    ball: Ball, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate, over_seeds: Mean
 ) -> None:
-    best = max(rate(peer(classifier, classified, ball)) for peer in (pyautoattack_targeted, adv_lib_targeted))
-    after = APGD(ball, steps=6, objective="dlr", targets=4, early_stop=True)(trained, classified, rng())
-    assert 0.3 < best < 0.8 and rate(after.images) >= best - 0.01
+    peers = (pyautoattack_targeted, adv_lib_targeted)
+    attack = APGD(ball, steps=6, objective="dlr", targets=4, early_stop=True)
+    best = max(over_seeds(lambda _, peer=peer: peer(classifier, classified, ball)) for peer in peers)
+    ours = over_seeds(lambda seed: attack(trained, classified, rng(seed)).images)
+    assert 0.3 < best < 0.8 and ours >= best - 0.01 - 1 / len(classified)
+    after = attack(trained, classified, rng())
     assert (ball.distance(after.images, classified.images) <= ball.eps + 1e-6).all()
     assert after.outcome is not None
     fell = after.outcome.success

@@ -29,7 +29,7 @@ def test_as_successful_as_the_original(
     original.square.n_queries = 30
     theirs, _ = original.run_standard_evaluation(classified.images, classified.labels)
     after = AutoAttack(ball, steps=5, targets=2, queries=30)(trained, classified, Generator().manual_seed(0))
-    assert 0.3 < rate(theirs) < 0.8 and rate(after.images) >= rate(theirs) - 0.01
+    assert 0.3 < rate(theirs) < 0.8 and rate(after.images) >= rate(theirs) - 0.01 - 1 / len(classified)
     assert after.outcome is not None and after.outcome.success.float().mean().item() == pytest.approx(
         rate(after.images)
     )

@@ -20,11 +20,12 @@ from immunize.threats import Ball
 
 Norm = Literal["linf", "l2"]
 Rate = Callable[[Tensor], float]
+Mean = Callable[[Callable[[int], Tensor]], float]
 BALLS = pytest.mark.parametrize("ball", [Ball("linf", 2 / 255), Ball("l2", 0.2)], ids=["linf", "l2"])
 
 
-def rng() -> Generator:
-    return Generator().manual_seed(0)
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
 
 
 def foolbox_pgd(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:
@@ -32,26 +33,26 @@ def foolbox_pgd(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:
 
     attack = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[ball.norm]
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1), device="cpu")
-    torch.manual_seed(0)
     return attack(steps=10, rel_stepsize=0.25)(model, batch.images, batch.labels, epsilons=ball.eps)[1]
 
 
 def adv_lib_pgd(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:
     from adv_lib.attacks import pgd_linf
 
-    torch.manual_seed(0)
     return pgd_linf(classifier, batch.images, batch.labels, ball.eps, steps=10, relative_step_size=0.25)
 
 
 @BALLS
 def test_as_successful_as_the_best_peer(
-    ball: Ball, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate
+    ball: Ball, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate, over_seeds: Mean
 ) -> None:
     """Ten steps of a quarter of the radius on the cross-entropy; a radius at which neither nothing nor all falls."""
     peers = [foolbox_pgd] + [adv_lib_pgd] * (ball.norm == "linf")
-    best = max(rate(peer(classifier, classified, ball)) for peer in peers)
-    after = PGD(ball, steps=10, step=0.25, objective="cross_entropy")(trained, classified, rng())
-    assert 0.3 < best < 0.8 and rate(after.images) >= best - 0.01
+    best = max(over_seeds(lambda _, peer=peer: peer(classifier, classified, ball)) for peer in peers)
+    attack = PGD(ball, steps=10, step=0.25, objective="cross_entropy")
+    ours = over_seeds(lambda seed: attack(trained, classified, rng(seed)).images)
+    assert 0.3 < best < 0.8 and ours >= best - 0.01 - 1 / len(classified)
+    after = attack(trained, classified, rng())
     assert after.outcome is not None and after.outcome.success.float().mean().item() == pytest.approx(
         rate(after.images)
     )
