@@ -151,6 +151,7 @@ def test_the_order_of_the_pairs_is_nothing_to_it(method: Method, fresh_model: Cl
     assert one.item() == pytest.approx(two.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("method", TERMS, indirect=True)
 def test_stopped_and_resumed_is_undisturbed(method: Method, small: Small, pairs: Pairs, tmp_path: Path) -> None:
     """With everything that a state has to remember: a reference, running weights, a growing radius."""
     training = Training(
