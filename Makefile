@@ -25,7 +25,7 @@ repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, r
 	dvc repro
 
 test: setup  ## the whole test suite, offline
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup  # two cores: the flow tests mostly wait
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
 
 check: setup  ## format, lint, types, import contracts
 	ruff format --check .
