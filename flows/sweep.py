@@ -26,6 +26,7 @@ from immunize.pipeline.overrides import overridden
 from immunize.pipeline.search import Search, Trial, read, trial
 from reproduce import ROOT, prefect_client
 from stage import StageFailed, run
+from trial import records as trials_of
 from trial import run_trial
 from worktree import call
 
@@ -70,7 +71,7 @@ def sweep(
             halving.tell(point, one.rung, score)
     if not records:
         raise StageFailed(f"{search}: no trial ended well; failed: {', '.join(failed)}")
-    _show(project, path.stem, log.info)
+    _show(project, trials_of(project, commit, path.stem), log.info)
     return records
 
 
@@ -99,9 +100,8 @@ def cluster(jobs: int, address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _show(root: Path, name: str, emit: Callable[[str], None]) -> None:
+def _show(root: Path, folder: Path, emit: Callable[[str], None]) -> None:
     """The ranked table and the charts, by a child process that may import what a flow must not."""
-    folder = root / ".cache" / "sweep" / name
     run([sys.executable, "-m", "immunize.report.trials", str(folder)], root, emit)
     create_markdown_artifact(key="sweep", markdown=(folder / "trials.md").read_text())
 
@@ -111,7 +111,8 @@ def promote(root: Path, name: str) -> Path:
 
     `fixed` and a rung's value are not set: they are of the search, not of what it found.
     """
-    kept = next((root / ".cache" / "sweep").glob(f"*/{name}.json"), None)
+    found = (root / ".cache" / "sweep").glob(f"*/*/{name}.json")
+    kept = max(found, key=lambda path: path.stat().st_mtime, default=None)
     if kept is None:
         raise ConfigurationError(f"no trial '{name}' below {root / '.cache' / 'sweep'}; its table names them")
     record = json.loads(kept.read_text())

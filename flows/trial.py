@@ -19,12 +19,12 @@ from worktree import call, dvc
 
 
 def run_trial(root: Path, revision: str, search: Search, trial: Trial, emit: Callable[[str], None]) -> dict[str, Any]:
-    """The record of the trial, also written to `record_of(root, trial)`; a trial that has one is not run again.
+    """The record of the trial, also written to `record_of(root, revision, trial)`; a trial that has one is not run again.
 
     `dvc exp run` of `revision` with the trial's values, its DVC cache that of `root`; the experiment is then one of `root`
     (`dvc exp show`, `dvc exp apply NAME`). Raises StageFailed, and ConfigurationError for a key that is not there.
     """
-    kept = record_of(root, trial)
+    kept = record_of(root, revision, trial)
     if kept.exists():
         return dict(json.loads(kept.read_text()))
     start = time.monotonic()
@@ -34,7 +34,7 @@ def run_trial(root: Path, revision: str, search: Search, trial: Trial, emit: Cal
         run([sys.executable, "-m", "dvc", "exp", "run", "--name", trial.name, *search.stages], path, emit)
         measures = measured(search, json.loads((path / search.metrics).read_text()))
         home = ("git", "fetch", "--quiet", "--no-write-fetch-head", str(path))
-        call(*home, "refs/exps/*:refs/exps/*", "^refs/exps/exec/*", root=root)
+        call(*home, "+refs/exps/*:refs/exps/*", "^refs/exps/exec/*", root=root)
     record = {
         "name": trial.name,
         "file": search.file,
@@ -51,9 +51,14 @@ def run_trial(root: Path, revision: str, search: Search, trial: Trial, emit: Cal
     return record
 
 
-def record_of(root: Path, trial: Trial) -> Path:
-    """Where the record of a finished trial is kept."""
-    return root / ".cache" / "sweep" / trial.search / f"{trial.name}.json"
+def record_of(root: Path, revision: str, trial: Trial) -> Path:
+    """Where the record of a finished trial is kept: apart for each revision, for other code may come out otherwise."""
+    return records(root, revision, trial.search) / f"{trial.name}.json"
+
+
+def records(root: Path, revision: str, search: str) -> Path:
+    """The folder of a search's records, its table and its charts."""
+    return root / ".cache" / "sweep" / search / revision[:12]
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def search(toy: Path) -> Path:
 
 def kept(toy: Path) -> dict[float, dict[str, Any]]:
     """The records on disk, by the value tried."""
-    found = [json.loads(path.read_text()) for path in (toy / ".cache" / "sweep" / "joint").glob("*.json")]
+    found = [json.loads(path.read_text()) for path in (toy / ".cache" / "sweep" / "joint").glob("*/*.json")]
     return {record["point"]["immunize.mat.joint"]: record for record in found}
 
 
@@ -51,13 +51,17 @@ def test_a_trial_is_an_experiment_of_this_checkout(toy: Path, search: Path, shel
     lines: list[str] = []
     record = run_trial(toy, "HEAD", found, one, lines.append)
     assert record["measures"] == {"robust": 7.0, "other": 1.0} and lines
-    assert json.loads(record_of(toy, one).read_text()) == record
+    assert json.loads(record_of(toy, "HEAD", one).read_text()) == record
     assert not beside(toy) and shell("git", "status", "--short", "--untracked-files=no", cwd=toy) == ""
     assert one.name in shell("dvc", "exp", "list", cwd=toy)
     ref = f"{shell('git', 'for-each-ref', '--format=%(refname)', 'refs/exps', cwd=toy).strip()}"
     assert json.loads(shell("git", "show", f"{ref}:reports/toy/metrics.json", cwd=toy))["mat"]["joint"]["tr_r1"] == 7.0
     lines.clear()
     assert run_trial(toy, "HEAD", found, one, lines.append) == record and not lines  # kept, not run again
+    other = shell("git", "rev-parse", "HEAD", cwd=toy).strip()
+    assert (
+        run_trial(toy, other, found, one, lines.append)["measures"] == record["measures"] and lines
+    )  # another revision
     assert promote(toy, one.name) == toy / "presets" / "toy.yaml"
     assert yaml.safe_load((toy / "presets" / "toy.yaml").read_text())["immunize"]["mat"]["joint"] == 7.0
 
@@ -87,5 +91,6 @@ def test_the_whole_search_and_a_worker_that_dies(toy: Path, search: Path, server
         printed = flow.communicate(timeout=240)[0]
     assert flow.returncode == 0, printed
     assert sorted(kept(toy)) == [3.0, 5.0, 7.0] and not beside(toy)
-    table = (toy / ".cache" / "sweep" / "joint" / "trials.md").read_text().splitlines()
+    (page,) = (toy / ".cache" / "sweep" / "joint").glob("*/trials.md")
+    table = page.read_text().splitlines()
     assert [row.split(" | ")[2] for row in table[2:]] == ["7.0", "5.0", "3.0"] and table[2].startswith("| * |")

@@ -1,6 +1,6 @@
 """The trials of a search: a ranked table, parallel coordinates, and what is best in one measure for any of the other.
 
-python -m immunize.report.trials .cache/sweep/NAME
+python -m immunize.report.trials .cache/sweep/NAME/REVISION
 """
 
 from __future__ import annotations
