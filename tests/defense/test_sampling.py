@@ -72,6 +72,22 @@ def test_seed_and_step_decide_alone(pairs: Pairs) -> None:
     assert pairs_of_step(pairs, 3, 16, 2).image_ids != one.image_ids
 
 
+def test_no_batch_holds_two_variants_of_an_item_and_each_is_drawn_as_often(pairs: Pairs) -> None:
+    item = torch.tensor([*range(40), *[i for i in range(28) for _ in range(2)]])  # 28 items of three images, 12 of one
+    varied = replace(pairs, item=item)
+    number = dict(zip(pairs.image_ids, item.tolist(), strict=True))
+    drawn: Counter[str] = Counter()
+    for step in range(120):
+        batch = pairs_of_step(varied, step, 40, 0)
+        assert sorted(number[image_id] for image_id in batch.image_ids) == list(range(40))  # an epoch is one batch here
+        drawn.update(batch.image_ids)
+    counts = torch.tensor([drawn[image_id] for image_id in pairs.image_ids])
+    assert (counts[28:40] == 120).all()
+    assert counts[:28].min() >= 15 and counts[40:].max() <= 70  # 40 expected, five deviations allowed
+    with pytest.raises(ValueError, match="there are 40"):
+        pairs_of_step(varied, 0, 41, 0)
+
+
 def test_too_few_images_for_one_batch_is_an_error(pairs: Pairs) -> None:
     with pytest.raises(ValueError, match="a batch of 97 needs at least as many training images; there are 96"):
         pairs_of_step(pairs, 0, 97, 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,10 @@ from immunize.data.shards import read_images, to_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """`images[n]` in 0..255; `captions[c]` is of image `owner[c]`, ascending; `truth[n]` the scene's JSON or None."""
+    """`images[n]` in 0..255; `captions[c]` is of image `owner[c]`, ascending; `truth[n]` the scene's JSON or None.
+
+    item: which images are variants of one, as numbers from 0 in table order; None is: each is an item of its own.
+    """
 
     images: UInt8[Tensor, "n 3 h w"]
     captions: tuple[str, ...]
@@ -32,6 +35,7 @@ class Pairs:
     image_ids: tuple[str, ...]
     caption_ids: tuple[str, ...]
     truth: tuple[str | None, ...]
+    item: Int[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,13 +53,15 @@ class Pairs:
         rows = pq.read_table(folder / "pairs.parquet", filters=[("split", "=", split)])
         rows = rows.select(["image_id", "caption_id", "caption"]).to_pylist()
         rows = sorted((row for row in rows if row["image_id"] in place), key=lambda row: place[row["image_id"]])
+        facts = [json.loads(facts) for facts in images["facts"].to_pylist()]
         return cls(
             images=_decode(images["image"].to_pylist()),
             captions=tuple(row["caption"] for row in rows),
             owner=torch.tensor([place[row["image_id"]] for row in rows], dtype=torch.int64),
             image_ids=tuple(place),
             caption_ids=tuple(row["caption_id"] for row in rows),
-            truth=tuple(_truth(facts) for facts in images["facts"].to_pylist()),
+            truth=tuple(None if one.get("scene") is None else to_json(one["scene"]) for one in facts),
+            item=_items(place, [one.get("augmented", {}).get("from") for one in facts]),
         )
 
     def batch(self, index: Int[Tensor, " b"], whole: bool = False) -> Batch:
@@ -90,6 +96,7 @@ class Pairs:
             image_ids=self.image_ids[:count],
             caption_ids=self.caption_ids[:kept],
             truth=self.truth[:count],
+            item=None if self.item is None else self.item[:count],
         )
 
     def hash(self) -> str:
@@ -128,6 +135,9 @@ def _decode(encoded: list[bytes]) -> UInt8[Tensor, "n 3 h w"]:
     return torch.from_numpy(pixels)
 
 
-def _truth(facts: str) -> str | None:
-    scene: Any = json.loads(facts).get("scene")
-    return None if scene is None else to_json(scene)
+def _items(place: Mapping[str, int], origins: Sequence[str | None]) -> Int[Tensor, " n"] | None:
+    """Numbers of the images they were made from, without gaps; an image whose origin is not here is its own."""
+    if not any(origins):
+        return None
+    first = [place.get(origin or "", i) for i, origin in enumerate(origins)]
+    return torch.unique(torch.tensor(first), return_inverse=True)[1]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator
+from jaxtyping import Int
+from torch import Generator, Tensor
 
 from immunize.batch import Batch
 from immunize.data.loader import Pairs
 
 
 def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int = 1) -> Batch:
-    """`size` images of the epoch's permutation, each with `captions` of its own; the last partial batch is dropped.
+    """`size` items of the epoch's permutation, an image of each with `captions` of its own; the last partial batch is dropped.
 
-    The first caption is drawn uniformly, further ones follow it in the table, from the last back to the first; an image
-    that has fewer brings all it has. Raises ValueError where there are fewer images than one batch takes.
+    An item is an image with the variants that were made of it: no batch holds two, which would be each other's negatives. The
+    image is drawn uniformly, the first caption too; further ones follow it in the table, from the last back to the first; an
+    image that has fewer brings all it has. Raises ValueError where there are fewer items than one batch takes.
     """
-    per_epoch = len(pairs) // size
-    if not per_epoch:
-        raise ValueError(f"a batch of {size} needs at least as many training images; there are {len(pairs)}")
-    epoch, place = divmod(step, per_epoch)
-    order = torch.randperm(len(pairs), generator=generator(seed, 1, epoch))
-    batch = pairs.batch(order[place * size : (place + 1) * size])
+    items = len(pairs) if pairs.item is None else int(pairs.item.max()) + 1
+    if items < size:
+        raise ValueError(f"a batch of {size} needs at least as many training images; there are {items}")
+    epoch, place = divmod(step, items // size)
+    order = torch.randperm(items, generator=generator(seed, 1, epoch))
+    batch = pairs.batch(_variants(pairs, order[place * size : (place + 1) * size], generator(seed, 4, step)))
     count = torch.bincount(batch.owner, minlength=size)
     draw = (torch.rand(size, generator=generator(seed, 2, step)) * count).long()
     further = torch.arange(captions)
@@ -34,6 +36,15 @@ def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int =
         caption_ids=tuple(batch.caption_ids[c] for c in chosen),
         truth=batch.truth,
     )
+
+
+def _variants(pairs: Pairs, items: Int[Tensor, " b"], rng: Generator) -> Int[Tensor, " b"]:
+    """One image of each item."""
+    if pairs.item is None:
+        return items
+    count = torch.bincount(pairs.item)
+    drawn = (torch.rand(len(items), generator=rng) * count[items]).long()
+    return pairs.item.argsort(stable=True)[(count.cumsum(0) - count)[items] + drawn]
 
 
 def generator(*numbers: int) -> Generator:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from jaxtyping import Float, Int
@@ -77,12 +79,12 @@ def measure(model: DualEncoder, given: Pairs, new: Derived, *, rng: Generator, s
 
 
 def share_of_given(given: Pairs, new: Derived) -> float:
-    """The probability that a random caption of a random image, as training draws them, is a given pair."""
-    old = torch.bincount(given.owner, minlength=len(given)).double()
-    added = torch.bincount(new.pairs.owner, minlength=len(new.pairs)).double()
+    """The probability that training, which draws an item, one of its images and a caption of that, draws a given pair."""
     if new.pairs.image_ids == given.image_ids:
-        return float((old / (old + added)).mean())
-    return len(given) / (len(given) + len(new.pairs))
+        old = torch.bincount(given.owner, minlength=len(given)).double()
+        return float((old / (old + torch.bincount(new.pairs.owner, minlength=len(given)))).mean())
+    made = Counter(new.image_from)
+    return fmean(1 / (1 + made[image_id]) for image_id in given.image_ids)
 
 
 def _unsaid(new: Sequence[str], of: Sequence[int], old: Sequence[str], owner: Sequence[int]) -> list[int]:

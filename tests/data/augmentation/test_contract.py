@@ -139,6 +139,9 @@ def test_what_is_written_is_read_as_pairs_with_its_origins(
     assert all(
         json.loads(truth[i] or "0") == json.loads(t or "0") for i, t in zip(new.pairs.image_ids, new.pairs.truth)
     )
+    made_of = dict(zip(given.image_ids, given.image_ids)) | dict(zip(new.pairs.image_ids, new.image_from))
+    number = [*range(len(pairs))] if pairs.item is None else pairs.item.tolist()
+    assert len({*zip(number, (made_of[i] for i in pairs.image_ids))}) == len({*number}) == len(given)
     rows = pq.read_table(tmp_path / "a" / "pairs.parquet").to_pylist()
     origins = {r["caption_id"]: json.loads(r["facts"])["augmented"]["from"] for r in rows if "augmented" in r["facts"]}
     assert origins == dict(zip(new.pairs.caption_ids, new.caption_from))

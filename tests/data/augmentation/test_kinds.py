@@ -29,6 +29,7 @@ from immunize.data.augmentation.synonyms import of_scenes
 from immunize.data.loader import Pairs
 from immunize.data.scenes.lexicon import claims
 from immunize.data.scenes.world import Scene
+from immunize.metrics.augmentation import share_of_given
 
 WORDS = "a small red ball at the top left".split()
 TABLE = [(), ("tiny", "little"), ("crimson",), (), (), (), (), ()]
@@ -161,8 +162,8 @@ def test_nothing_is_done_at_no_magnitude(material: Material) -> None:
 def test_the_share_of_original_pairs_is_exact(material: Material, original: float, order: str) -> None:
     kind = ManyToMany(text=Caption(n=2), image=Render(n=4), original=original, order=order)
     new = kind(material)
-    given = len(material.pairs)
-    assert len(new.pairs) == round(given * (1 - original) / original)
+    drawn = share_of_given(material.pairs, new)
+    assert drawn == pytest.approx(original, abs=1 / len(material.pairs))
     assert set(new.pairs.captions).isdisjoint(material.pairs.captions)
     each = Counter(new.image_from)
     most = [each[image_id] for image_id in material.pairs.image_ids]

@@ -43,7 +43,7 @@ class ManyToMany:
         else:
             new = joined(self.text(given), self.image(given))
         new = only(new, [i for i, count in enumerate(captions_each(new.pairs)) if count])
-        wanted = round(len(given.pairs) * (1 - self.original) / self.original)
+        wanted = self._wanted(len(given.pairs))
         if len(new.pairs) < wanted / 2:
             most = ceil(wanted / max(1, len(new.pairs)))
             raise missing(
@@ -51,6 +51,12 @@ class ManyToMany:
                 f"original: {self.original} asks for {wanted} new images, {len(new.pairs)} were made; n: {most}",
             )
         return only(new, sorted(spread(new)[:wanted]))
+
+    def _wanted(self, items: int) -> int:
+        """Training draws an item, then one of its 1 + k images: k new ones each, and a share of the items one more."""
+        each = int(1 / self.original + 1e-9) - 1
+        further = (each + 2) * (1 - (each + 1) * self.original)
+        return round(items * (each + further))
 
 
 def captions_each(pairs: Pairs) -> list[int]:
