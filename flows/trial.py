@@ -32,7 +32,8 @@ def run_trial(root: Path, revision: str, search: Search, trial: Trial, emit: Cal
         (path / search.file).write_text(overridden((path / search.file).read_text(), dict(trial.values)))
         (path / "params.yaml").write_text(params(search.preset, path))
         run([sys.executable, "-m", "dvc", "exp", "run", "--name", trial.name, *search.stages], path, emit)
-        measures = measured(search, json.loads((path / search.metrics).read_text()))
+        metrics = json.loads((path / search.metrics).read_text())
+        measures = measured(search, metrics)
         home = ("git", "fetch", "--quiet", "--no-write-fetch-head", str(path))
         call(*home, "+refs/exps/*:refs/exps/*", "^refs/exps/exec/*", root=root)
     record = {
@@ -42,6 +43,7 @@ def run_trial(root: Path, revision: str, search: Search, trial: Trial, emit: Cal
         "rung": trial.rung,
         "values": dict(trial.values),
         "measures": measures,
+        "metrics": metrics,
         "seconds": round(time.monotonic() - start, 1),
     }
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from math import sqrt
 import pytest
 import torch
 
-from immunize.metrics.interval import bootstrap, wilson
+from immunize.metrics.interval import bootstrap, student, wilson
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -63,3 +63,12 @@ def test_wilson_as_published(successes: int, n: int, low: float, high: float) ->
     """Newcombe 1998, Statistics in Medicine 17, table I, method 3."""
     found = wilson(successes, n)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.006)
+
+
+def test_student_as_published() -> None:
+    """Quantiles of the table in any textbook: t(0.975, 2) = 4.303, t(0.95, 4) = 2.132."""
+    found = student([1.0, 2.0, 3.0])
+    assert (found.low, found.high) == pytest.approx((2 - 4.303 / sqrt(3), 2 + 4.303 / sqrt(3)), abs=1e-3)
+    found = student([0.0, 0.0, 0.0, 0.0, 5.0], level=0.9)
+    assert found.high == pytest.approx(1 + 2.132 * 5 / sqrt(5) / sqrt(5), abs=1e-3)
+    assert student([4.0]).high == float("inf")

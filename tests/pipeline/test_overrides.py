@@ -44,6 +44,15 @@ def test_an_entry_of_a_list_is_named_by_its_number() -> None:
     assert new["immunize"]["mat"]["method"]["outer"] == [{"kind": "consistency", "weight": 0.5}, {"kind": "contrast"}]
 
 
+def test_a_star_is_every_entry() -> None:
+    new = yaml.safe_load(overridden(TEXT, {"immunize.*.training.lr": 0.001}))["immunize"]
+    assert [new[name]["training"] for name in ("finetune", "mat")] == [{"steps": 100, "lr": 0.001}] * 2
+    new = yaml.safe_load(overridden(TEXT, {"immunize.mat.method.outer.*.kind": "anchor"}))["immunize"]
+    assert [term["kind"] for term in new["mat"]["method"]["outer"]] == ["anchor"] * 2
+    with pytest.raises(ConfigurationError, match="no 'weight' here"):
+        overridden(TEXT, {"immunize.mat.method.outer.*.weight": 1})
+
+
 @pytest.mark.parametrize(
     ("key", "part"), [("immunize.matt.training.lr", "matt"), ("immunize.mat.method.outer.2.weight", "2"), ("x", "x")]
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
+from math import inf, sqrt
+from statistics import NormalDist, fmean, stdev
 
 import torch
 from jaxtyping import Bool, Int
+from scipy.special import stdtrit
 from torch import Tensor
 
 
@@ -41,6 +43,16 @@ def bootstrap(
     rate = 100.0 * right[draw].sum(1) / size[draw].sum(1)
     low, high = rate.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=rate.dtype)).tolist()
     return Interval(low, high)
+
+
+def student(values: Sequence[float], level: float = 0.95) -> Interval:
+    """mean ± t s / sqrt(n) with n - 1 degrees of freedom (Student 1908): what other draws of the seed would give.
+
+    One value has no spread: the interval is infinite.
+    """
+    center, n = fmean(values), len(values)
+    arm = inf if n < 2 else float(stdtrit(n - 1, (1 + level) / 2)) * stdev(values) / sqrt(n)
+    return Interval(center - arm, center + arm)
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
