@@ -21,8 +21,9 @@ setup: .venv/installed  ## the environment
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, report
-	dvc repro
+JOBS ?= 2
+repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, report; JOBS stages at the same time
+	python flows/reproduce.py --jobs $(JOBS)
 
 test: setup  ## the whole test suite, offline
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
@@ -38,7 +39,7 @@ smoke: setup  ## the whole graph with the tiny preset, in a temporary copy of th
 
 SEARCH ?= sweeps/smoke.yaml
 sweep: setup  ## every point of a grid as a DVC experiment, side by side: make sweep SEARCH=sweeps/scenes.yaml JOBS=2
-	python flows/sweep.py $(SEARCH) --jobs $(or $(JOBS),2)
+	python flows/sweep.py $(SEARCH) --jobs $(JOBS)
 
 bench: setup .cache/peers/installed  ## speed of the attacks beside other libraries and the bare model's passes
 	HOME=$(CURDIR)/.cache/bench OMP_NUM_THREADS=1 python -m benchmarks

@@ -70,6 +70,11 @@ def at_once(stages: int) -> TaskRunner[Any]:
     return ThreadPoolTaskRunner(max_workers=stages)
 
 
+def threads(jobs: int) -> int:
+    """Of each stage, so that all of them together have a thread a core: on small models two stages pass one with two threads."""
+    return max(1, (os.cpu_count() or 1) // jobs)
+
+
 @flow(name="reproduce", task_runner=at_once(1), persist_result=False)
 def reproduce(
     root: str = str(ROOT),
@@ -158,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-publish", action="store_true", help="leave MLflow alone")
     chosen = parser.parse_args(arguments)
     flags = [*(["--force"] if chosen.force else []), *(["--pull", "--allow-missing"] if chosen.pull else [])]
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads(chosen.jobs)))
     with prefect_client():
         state = reproduce.with_options(task_runner=at_once(chosen.jobs))(
             str(chosen.root.resolve()), tuple(chosen.stages), tuple(flags), not chosen.no_publish, return_state=True
