@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator
+from jaxtyping import Int
+from torch import Generator, Tensor
 
 from immunize.batch import Batch
 from immunize.data.loader import Pairs
@@ -13,14 +14,9 @@ def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int =
     """`size` images of the epoch's permutation, each with `captions` of its own; the last partial batch is dropped.
 
     The first caption is drawn uniformly, further ones follow it in the table, from the last back to the first; an image
-    that has fewer brings all it has. Raises ValueError where there are fewer images than one batch takes.
+    that has fewer brings all it has. Raises what `rows_of_step` does.
     """
-    per_epoch = len(pairs) // size
-    if not per_epoch:
-        raise ValueError(f"a batch of {size} needs at least as many training images; there are {len(pairs)}")
-    epoch, place = divmod(step, per_epoch)
-    order = torch.randperm(len(pairs), generator=generator(seed, 1, epoch))
-    batch = pairs.batch(order[place * size : (place + 1) * size])
+    batch = pairs.batch(rows_of_step(len(pairs), step, size, seed))
     count = torch.bincount(batch.owner, minlength=size)
     draw = (torch.rand(size, generator=generator(seed, 2, step)) * count).long()
     further = torch.arange(captions)
@@ -34,6 +30,16 @@ def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int =
         caption_ids=tuple(batch.caption_ids[c] for c in chosen),
         truth=batch.truth,
     )
+
+
+def rows_of_step(count: int, step: int, size: int, seed: int) -> Int[Tensor, " size"]:
+    """Which of `count` images a step sees; raises ValueError where there are fewer than one batch takes."""
+    per_epoch = count // size
+    if not per_epoch:
+        raise ValueError(f"a batch of {size} needs at least as many training images; there are {count}")
+    epoch, place = divmod(step, per_epoch)
+    order = torch.randperm(count, generator=generator(seed, 1, epoch))
+    return order[place * size : (place + 1) * size]
 
 
 def generator(*numbers: int) -> Generator:
