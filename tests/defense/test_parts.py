@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from immunize.defense.averaging import frozen_copy
 from immunize.defense.parts import Draw, Given, backward
 from immunize.defense.sampling import generator, pairs_of_step
 from immunize.defense.team import Team
+from immunize.defense.trainable import learning
 from immunize.models import Clip
 from immunize.models.initial import Small
 
@@ -78,8 +80,6 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(
     name: str, chunk: int, model: Clip, small: Small, pairs: Pairs
 ) -> None:
     """8 images in parts of 3, 3 and 2, attacked part by part; and in one part, which takes no second pass."""
-    from immunize.defense.trainable import learning
-
     method = parse(METHODS[name], Method, name)
     reference = frozen_copy(replace(small, frozen_statistics=True).make(pairs.captions, 0))
     with learning(model, method.trains):
@@ -157,7 +157,7 @@ def test_memory_does_not_grow_with_the_negatives(model: Clip, pairs: Pairs) -> N
             call()
         return most
 
-    parts = {size: kept(lambda: backward(model, pairs, method, Draw(0, size, 0, 1, 8))) for size in (8, 48)}
+    parts = {size: kept(partial(backward, model, pairs, method, Draw(0, size, 0, 1, 8))) for size in (8, 48)}
     batch = pairs_of_step(pairs, 0, 48, 0)
     assert parts[48] < 1.4 * parts[8]
     assert kept(lambda: method.loss(model, batch, generator(0)).backward()) > 3 * parts[48]

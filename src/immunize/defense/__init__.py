@@ -10,7 +10,7 @@ from immunize.config import dump
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
 from immunize.defense.method import Method
-from immunize.defense.team import Team
+from immunize.defense.team import here
 from immunize.defense.train import Diverged, Training, train
 from immunize.models import Clip, save
 from immunize.progress import watch
@@ -21,24 +21,17 @@ __all__ = ["Diverged", "Method", "Training", "run", "train"]
 
 
 def run(
-    name: str,
-    model: Clip,
-    pairs: Pairs,
-    method: Method,
-    training: Training,
-    folder: Path,
-    inputs: str = "",
-    team: Team = Team(),
+    name: str, model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path, inputs: str = ""
 ) -> None:
     """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes.
 
-    `inputs`: a hash of what else the run reads, such as the language model of its inner attack. `team`: the processes that
-    run this together, of which only the leader writes.
+    `inputs`: a hash of what else the run reads, such as the language model of its inner attack. Several processes
+    that a launcher started (`defense.team`) train together, and the first of them writes.
     """
     settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
     scratch = checkpoint.place(SCRATCH, *settings)
-    steps = train(model, pairs, method, training, scratch, team)
-    if not team.leads:
+    steps = train(model, pairs, method, training, scratch)
+    if not here().leads:
         deque(steps, maxlen=0)
         return
     records = list(watch(steps, training.steps, name))

@@ -31,6 +31,9 @@ class Given(NamedTuple):
     team: Team = Team()
 
 
+ALONE = Given()
+
+
 class Draw(NamedTuple):
     """The pairs of a step (see `sampling`), and how many images a part has at most (None: all of a process's share)."""
 
@@ -54,7 +57,7 @@ class Part(NamedTuple):
         return self.texts if view.tower == "text" else self.rows
 
 
-def backward(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given = Given()) -> Float[Tensor, ""]:
+def backward(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given = ALONE) -> Float[Tensor, ""]:
     """The loss L of the whole batch; dL/dw goes to `.grad`, the same in every process, up to rounding.
 
     GradCache (arXiv:2101.06983 sec. 3.1): L depends on the weights through the embeddings z and the temperature alone, so
@@ -63,43 +66,33 @@ def backward(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given
     between (every negative counts) and the gradients summed after.
 
     Exact where a model treats images apart. Batch norms that train normalize a part by its own statistics, and an attack
-    whose objective is `infonce` has the negatives of its part. Raises ValueError for fewer images than processes.
+    whose objective is `infonce` has the negatives of its part. Raises ValueError for fewer images than processes, and for
+    a method that leaks.
     """
     team = given.team
+    if method.leak:
+        raise ValueError("method.leak: what leaks is of the whole batch; train in one process, without training.chunk")
     if draw.size < team.size:
         raise ValueError(f"training.batch: {team.size} processes need as many images a step; it is {draw.size}")
     whole, parts = _cut(model, pairs, method, draw, given)
-
-    def look(number: int, wanted: Sequence[View]) -> Found:
-        part = parts[number]
-        views = Views(model, part.clean, part.attacked, given.reference, method.wanted, given.images)
-        with _seeded(model, draw, int(part.rows[0])), _precision(model):
-            return {view: views(view) for view in wanted}
-
-    order, last = sorted(method.wanted), len(parts) - 1
+    order, last = sorted(method.wanted), parts[-1]
     with torch.no_grad(), _without_statistics(model):
-        found = [look(number, order) for number in range(last)]
-    found.append(look(last, order))
-    sizes = {view: len(whole.captions if view.tower == "text" else whole) for view in order}
-    known = {
-        view: team.whole(
-            torch.cat([f[view].detach() for f in found]), torch.cat([p.at(view) for p in parts]), sizes[view]
-        )
-        for view in order
-    }
-    learns = [view for view in order if found[last][view].requires_grad]
+        found = [_look(model, part, method, order, draw, given) for part in parts[:-1]]
+    found.append(_look(model, last, method, order, draw, given))
+    known = {view: _gathered(view, found, parts, whole, team) for view in order}
+    learns = [view for view in order if found[-1][view].requires_grad]
     for view in learns:
         known[view].requires_grad_()
     with _precision(model):
         loss = method.total(Views(model, whole, whole, given.reference, known=known))
     # what the loss has of the weights besides the embeddings is the same in every process, and counts once
     loss.backward(inputs=None if team.leads else [known[view] for view in learns])
-    learns = [view for view in learns if known[view].grad is not None]
-    for number in reversed(range(len(parts))):
-        again = found[last] if number == last else look(number, learns)
-        gradients = [known[view].grad[parts[number].at(view).to(model.device)] for view in learns]
-        torch.autograd.backward([again[view] for view in learns], gradients)
-        found[number] = {}  # the graph of the last part is freed before the next one's is made
+    slopes = {view: slope for view in learns if (slope := known[view].grad) is not None}
+    for part in (last, *parts[:-1]):  # the graph of the last part is freed before another one's is made
+        again = found.pop() if part is last else _look(model, part, method, [*slopes], draw, given)
+        own = [slope[part.at(view).to(model.device)] for view, slope in slopes.items()]
+        torch.autograd.backward([again[view] for view in slopes], own)
+        del again
     team.add(model.parameters())
     team.share_statistics(model)
     return loss.detach()
@@ -123,6 +116,19 @@ def _cut(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given) ->
             attacked = method.attacked(victim, clean, rng, given.reference)
         parts.append(Part(rows, texts, clean, attacked))
     return whole.to(model.device), parts
+
+
+def _look(model: Clip, part: Part, method: Method, wanted: Sequence[View], draw: Draw, given: Given) -> Found:
+    """The part's embeddings, in either pass the same."""
+    views = Views(model, part.clean, part.attacked, given.reference, method.wanted, given.images)
+    with _seeded(model, draw, int(part.rows[0])), _precision(model):
+        return {view: views(view) for view in wanted}
+
+
+def _gathered(view: View, found: Sequence[Found], parts: Sequence[Part], whole: Batch, team: Team) -> Embedded:
+    """The view of the whole batch, from the parts of all processes."""
+    own, at = torch.cat([one[view].detach() for one in found]), torch.cat([part.at(view) for part in parts])
+    return team.whole(own, at, len(whole.captions if view.tower == "text" else whole))
 
 
 def _precision(model: Clip) -> torch.autocast:

@@ -12,6 +12,9 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+Own = Float[Tensor, "r *rest"]
+Whole = Float[Tensor, "n *rest"]
+
 
 @dataclass(frozen=True, slots=True)
 class Team:
@@ -29,7 +32,7 @@ class Team:
         """This process's share of `count` images, in order; shares differ by one image at most."""
         return torch.arange(count).tensor_split(self.size)[self.rank]
 
-    def whole(self, own: Float[Tensor, "r *rest"], at: Int[Tensor, " r"], count: int) -> Float[Tensor, "n *rest"]:
+    def whole(self, own: Own, at: Int[Tensor, " r"], count: int) -> Whole:
         """`own` at rows `at` of `count`, the other rows being those of the other processes; without a gradient."""
         gathered = own.new_zeros(count, *own.shape[1:])
         gathered[at.to(own.device)] = own.detach()
@@ -85,9 +88,14 @@ class Team:
         return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
+def here() -> Team:
+    """The team that this process has joined."""
+    return Team(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else Team()
+
+
 @contextmanager
 def joined() -> Iterator[Team]:
-    """The team that a launcher started this process in, through accelerate: nccl where CUDA is, else gloo."""
+    """Join the team that a launcher started this process in, through accelerate: nccl where CUDA is, else gloo."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Team()
         return
@@ -95,7 +103,7 @@ def joined() -> Iterator[Team]:
 
     state = PartialState(cpu=not torch.cuda.is_available())
     try:
-        yield Team(state.process_index, state.num_processes)
+        yield here()
     finally:
         state.destroy_process_group()
 

@@ -21,7 +21,7 @@ from immunize.defense.features import Features
 from immunize.defense.method import Method
 from immunize.defense.parts import Draw, Given, backward
 from immunize.defense.sampling import generator, pairs_of_step
-from immunize.defense.team import Team
+from immunize.defense.team import here
 from immunize.defense.trainable import learning
 from immunize.models import Clip
 
@@ -75,16 +75,13 @@ class Diverged(RuntimeError):
     """The loss is no longer finite; the message names the step and the last good checkpoint, which is kept."""
 
 
-def train(
-    model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path, team: Team = Team()
-) -> Iterator[Record]:
+def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path) -> Iterator[Record]:
     """Train in place, yielding {step, loss, gradient, lr} every `training.log` steps; goes on from `folder` if it can.
 
     Equal arguments give equal weights, whether or not the run was interrupted. Raises Diverged on a loss that is not
-    finite; `folder` then still holds the last good state. `team`: the processes that share each step; its leader writes.
+    finite; `folder` then still holds the last good state. Several processes (`defense.team`) share each step.
     """
-    if method.leak and (team.size > 1 or training.chunk is not None):
-        raise ValueError("method.leak: what leaks is of the whole batch; train in one process, without training.chunk")
+    team = here()
     first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
     with learning(model, method.trains) as parameters, compiled(model, training.compile):
         optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
