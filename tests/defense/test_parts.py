@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Generator, nn
 
 from immunize.config import parse
 from immunize.data.loader import Pairs
-from immunize.defense import Method, Training, train
+from immunize.defense import Method, Training, checkpoint, train
 from immunize.defense.averaging import frozen_copy
 from immunize.defense.parts import Draw, Given, backward
 from immunize.defense.sampling import generator, pairs_of_step
@@ -184,3 +185,23 @@ def test_what_cannot_be_cut_is_refused(fresh_model: Clip, pairs: Pairs, tmp_path
         backward(fresh_model, pairs, replace(method, leak=False), Draw(0, 8, 0), Given(team=Team(0, 9)))
     with pytest.raises(ValueError, match="chunk"):
         parse({"steps": 1, "chunk": 0}, Training, "here")
+
+
+def test_training_from_disk_is_training_and_goes_on_in_the_middle_of_an_epoch(
+    small: Small, pairs: Pairs, world: Path, tmp_path: Path
+) -> None:
+    """Six steps an epoch, stopped after three: the bytes of the run in memory, whole batches or parts."""
+    outside = Pairs.read(world, "train", cache=tmp_path / "pixels")
+    method = parse(METHODS["finetune"], Method, "finetune")
+    for chunk in (None, 5):
+        training = Training(steps=5, batch=16, lr=1e-3, warmup=1, log=1, checkpoint=3, chunk=chunk)
+        prints = []
+        for given, stop in ((pairs, None), (outside, 4)):
+            folder, model = tmp_path / f"{chunk}-{stop}", small.make(pairs.captions, 0)
+            if stop:
+                list(islice(train(model, given, method, training, folder), stop))
+                model = small.make(pairs.captions, 1)
+                assert (folder / checkpoint.STATE).exists()
+            records = list(train(model, given, method, training, folder))
+            prints.append((records, checkpoint.fingerprint(model)))
+        assert prints[0] == prints[1]
