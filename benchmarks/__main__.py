@@ -1,4 +1,4 @@
-"""Speed of the attacks beside other libraries and the floor: python -m benchmarks [--rounds 3] [--only PGD ...]."""
+"""Speed of attacks and training beside other libraries and the floor: python -m benchmarks [--rounds 3] [--only PGD ...]."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from benchmarks import image, peers, text, victim
+from benchmarks import image, peers, scaling, text, training, victim
+
+from immunize.data.loader import Pairs
+from immunize.models import load
 
 PROJECT = Path(__file__).parents[1]
 CACHE = PROJECT / ".cache" / "bench"
-TEXT = "text"
+TEXT, TRAINING = "text", "training"
+SIZES, CHUNK = (32, 64, 128, 256, 512), 64
 
 
 def main(rounds: int, only: list[str]) -> None:
@@ -37,6 +41,8 @@ def _page(rounds: int, only: list[str]) -> Iterator[str]:
         yield from _images(rounds, only)
     if not only or TEXT in only:
         yield from _texts(rounds)
+    if not only or TRAINING in only:
+        yield from _training(rounds)
 
 
 def _images(rounds: int, only: list[str]) -> Iterator[str]:
@@ -87,6 +93,27 @@ def _text(row: text.Row) -> str:
     return _line((row.attack, row.model, str(row.pairs), *speeds, *cosines, f"{row.same:.0%}"))
 
 
+def _training(rounds: int) -> Iterator[str]:
+    made = training.read(PROJECT)
+    if made is None:  # made by `make repro`
+        return
+    folder, tables, method = made
+    found = training.step(load(folder), Pairs.read(tables, "train"), training.parsed(method), 128, rounds)
+    yield "\n## Training: `mat` of the preset scenes\n"
+    yield f"- A step on 128 images: {found.seconds:.2f} CPU-s, {found.over:.3f} times its {found.passes} bare passes."
+    yield f"- Of a step the text attack is {found.text:.1%}."
+    case = scaling.Case(str(folder), str(tables), method, 128, steps=rounds)
+    one, two = scaling.measured(case), scaling.measured(case, 2)
+    yield f"- Two processes, one thread each: {two.speed / one.speed:.2f} times the pairs per second of one.\n"
+    points = scaling.against_batch(case, SIZES, CHUNK)
+    scaling.figure(points, PROJECT / "benchmarks" / "training.svg")
+    yield "![Pairs per second and peak memory against the batch](training.svg)\n"
+    yield from _head("images chunk processes pairs/s peak-GiB")
+    for p in (*points, one, two):
+        numbers = (f"{p.speed:.1f}", f"{p.memory / 2**30:.2f}")
+        yield _line((str(p.batch), str(p.chunk or "whole"), str(p.processes), *numbers))
+
+
 def _head(columns: str) -> Iterator[str]:
     names = [name.replace("-", " ", 1) if "/" not in name else name for name in columns.split()]
     yield _line(names)
@@ -108,6 +135,6 @@ def _processor() -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=[], choices=[*image.OURS, TEXT])
+    parser.add_argument("--only", nargs="*", default=[], choices=[*image.OURS, TEXT, TRAINING])
     arguments = parser.parse_args()
     main(arguments.rounds, arguments.only)

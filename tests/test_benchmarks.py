@@ -126,3 +126,59 @@ def test_the_set_loop_is_as_strong_as_sga(trained: Clip, pair_batch: Batch, lang
 def _cosine(model: Clip, batch: Batch) -> float:
     image = encode_images(model, batch.images)[batch.owner]
     return (image * encode_captions(model, batch.captions)).sum(dim=1).mean().item()
+
+
+MAT = {
+    "outer": [{"kind": "contrast", "image": "attacked", "text": "attacked"}],
+    "inner": {
+        "kind": "sga",
+        "again": False,
+        "text": {"kind": "bert_attack", "threat": {"words": 1}, "candidates": 4, "typos": 2, "importance": "gradient"},
+        "image": {"kind": "pgd", "threat": {"norm": "linf", "eps": "4/255"}, "steps": 2},
+    },
+}
+
+
+def test_a_steps_passes_are_all_recorded_and_can_be_replayed(
+    fresh_model: Clip, pairs: Pairs, language_folder: str
+) -> None:
+    """PGD-2 judges three images, of which two have a gradient; the loss has one pass of each tower to the weights."""
+    from benchmarks.training import parsed, recorded, replay, step
+
+    method = parsed({**MAT, "inner": {**MAT["inner"], "text": {**MAT["inner"]["text"], "language": language_folder}}})  # type: ignore[dict-item]
+    batch, passes = pairs.batch(torch.arange(4)), []  # type: ignore[var-annotated]
+    with recorded(passes, method):
+        method.loss(fresh_model.train(), batch, Generator().manual_seed(0)).backward()
+    images = [one for one in passes if one.inputs and one.inputs[0].dim() == 4]
+    assert [(one.wants, one.learns, one.training) for one in images[-4:]] == [
+        ((True,), False, False),
+        ((True,), False, False),
+        ((False,), False, False),
+        ((False,), True, True),
+    ]
+    assert any(not one.inputs for one in passes)  # the language model's
+    assert [one.learns for one in passes if one.inputs and one.inputs[0].dim() == 2][-1]
+    before = [p.grad.clone() for p in fresh_model.parameters() if p.grad is not None]
+    replay(fresh_model, passes)
+    after = [p.grad for p in fresh_model.parameters() if p.grad is not None]
+    assert all(map(torch.equal, before, after)) and all(p.requires_grad for p in fresh_model.parameters())
+    found = step(fresh_model, pairs, method, batch=8, rounds=2)
+    assert found.over > 0 and 0 < found.text < 1 and found.passes > 5
+
+
+def test_speed_and_memory_are_measured_in_processes_of_their_own(
+    fresh_model: Clip, world: Path, language_folder: str, tmp_path: Path
+) -> None:
+    from benchmarks.scaling import Case, against_batch, figure, measured
+
+    from immunize import models
+
+    models.save(fresh_model, tmp_path / "model")
+    case = Case(str(tmp_path / "model"), str(world), {"outer": [{"kind": "contrast"}]}, 8, steps=1)
+    points = against_batch(case, (4, 8), 4)
+    assert [(p.batch, p.chunk) for p in points] == [(4, None), (8, None), (8, 4)]
+    assert all(p.speed > 0 and p.memory > 2**27 for p in points)
+    assert measured(case, 2).processes == 2
+    figure(points, tmp_path / "training.svg")
+    drawn = (tmp_path / "training.svg").read_text()
+    assert "chunks of 4" in drawn and "Peak memory" in drawn

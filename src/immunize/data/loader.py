@@ -1,24 +1,21 @@
-"""Tables on disk -> tensors: one split in memory as 8-bit pixels, cut into batches."""
+"""Tables on disk -> tensors: one split as 8-bit pixels, in memory or mapped from disk, cut into batches."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image
 from torch import Tensor
 
 from immunize.batch import Batch
+from immunize.data.pixels import decoded, mapped
 from immunize.data.shards import read_images, to_json
 
 
@@ -41,12 +38,14 @@ class Pairs:
         return len(self.images)
 
     @classmethod
-    def read(cls, folder: Path, split: str, limit: int | None = None) -> Pairs:
+    def read(cls, folder: Path, split: str, limit: int | None = None, cache: Path | None = None) -> Pairs:
         """The images of `split` below a collect folder, the first `limit` in table order, with all their captions.
 
-        Raises FileNotFoundError without tables and ValueError for a split that has no image.
+        cache: a folder where pixels are kept decoded and from which each batch reads its own, in place of memory
+        (`data.pixels`). Raises FileNotFoundError without tables and ValueError for a split that has no image.
         """
-        images = _images(folder, split, limit)
+        columns = ["image_id", "facts"] if cache else ["image_id", "facts", "image"]
+        images = _images(folder, split, limit, columns)
         if not len(images):
             raise ValueError(f"no image of split {split!r} in {folder}: splits are train, validation and test")
         place = {image_id: i for i, image_id in enumerate(images["image_id"].to_pylist())}
@@ -55,7 +54,7 @@ class Pairs:
         rows = sorted((row for row in rows if row["image_id"] in place), key=lambda row: place[row["image_id"]])
         facts = [json.loads(facts) for facts in images["facts"].to_pylist()]
         return cls(
-            images=_decode(images["image"].to_pylist()),
+            images=mapped(folder, split, len(images), cache) if cache else decoded(images["image"].to_pylist()),
             captions=tuple(row["caption"] for row in rows),
             owner=torch.tensor([place[row["image_id"]] for row in rows], dtype=torch.int64),
             image_ids=tuple(place),
@@ -112,27 +111,13 @@ def captions_of(folder: Path, split: str) -> list[str]:
     return pq.read_table(folder / "pairs.parquet", filters=[("split", "=", split)])["caption"].to_pylist()
 
 
-def _images(folder: Path, split: str, limit: int | None) -> pa.Table:
+def _images(folder: Path, split: str, limit: int | None, columns: list[str]) -> pa.Table:
     tables: list[pa.Table] = []
-    for table in read_images(folder, ["image_id", "image", "facts"], split):
+    for table in read_images(folder, columns, split):
         tables.append(table)
         if limit is not None and sum(map(len, tables)) >= limit:
             break
     return pa.concat_tables(tables).slice(0, limit)
-
-
-def _decode(encoded: list[bytes]) -> UInt8[Tensor, "n 3 h w"]:
-    with Image.open(io.BytesIO(encoded[0])) as first:
-        width, height = first.size
-    pixels = np.empty((len(encoded), 3, height, width), dtype=np.uint8)
-
-    def one(i: int) -> None:
-        with Image.open(io.BytesIO(encoded[i])) as image:
-            pixels[i] = np.asarray(image).transpose(2, 0, 1)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, range(len(encoded))))  # the list raises what a thread raised
-    return torch.from_numpy(pixels)
 
 
 def _items(place: Mapping[str, int], origins: Sequence[str | None]) -> Int[Tensor, " n"] | None:

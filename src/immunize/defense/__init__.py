@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from pathlib import Path
 
 from immunize.config import dump
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
 from immunize.defense.method import Method
+from immunize.defense.team import here
 from immunize.defense.train import Diverged, Training, train
 from immunize.models import Clip, save
 from immunize.progress import watch
@@ -23,11 +25,16 @@ def run(
 ) -> None:
     """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes.
 
-    `inputs`: a hash of what else the run reads, such as the language model of its inner attack.
+    `inputs`: a hash of what else the run reads, such as the language model of its inner attack. Several processes
+    that a launcher started (`defense.team`) train together, and the first of them writes.
     """
     settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
     scratch = checkpoint.place(SCRATCH, *settings)
-    records = list(watch(train(model, pairs, method, training, scratch), training.steps, name))
+    steps = train(model, pairs, method, training, scratch)
+    if not here().leads:
+        deque(steps, maxlen=0)
+        return
+    records = list(watch(steps, training.steps, name))
     save(model, folder)
     (folder / "log.json").write_text(json.dumps(records, indent=0) + "\n")
     checkpoint.forget(scratch)

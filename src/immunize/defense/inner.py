@@ -16,7 +16,7 @@ from immunize.attacks.joint.halves import Text
 from immunize.attacks.victim import Victim
 from immunize.batch import Batch, Embedding
 from immunize.config import frozen
-from immunize.models import Clip
+from immunize.models import Clip, DualEncoder
 from immunize.models.encode import encode_captions, encode_images
 from immunize.objectives import Bank
 from immunize.rng import draw_seed
@@ -44,7 +44,7 @@ class Drift:
         if self.image is not None and (self.image.objective != "away" or self.image.targeted):
             raise ValueError("image.objective, image.targeted: drift has its own objective; leave both out")
 
-    def __call__(self, model: Clip, reference: Clip, batch: Batch, rng: Generator) -> Batch:
+    def __call__(self, model: DualEncoder, reference: Clip, batch: Batch, rng: Generator) -> Batch:
         """The batch moved away from where `reference` has it; the model is left as it was."""
         edited = batch if self.text is None else _edited(self.text, model, reference, batch, rng)
         if self.image is None:
@@ -81,7 +81,7 @@ def _far(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
     return (image.float() - bank.anchor.float()).square().sum(dim=1)
 
 
-def _edited(attack: Any, model: Clip, reference: Clip, batch: Batch, rng: Generator) -> Batch:
+def _edited(attack: Any, model: DualEncoder, reference: Clip, batch: Batch, rng: Generator) -> Batch:
     """Each caption away from its own reference embedding: a guide is one vector an image, so each caption gets an image."""
     owner = batch.owner.tolist()
     single = Batch(

@@ -19,7 +19,7 @@ from immunize.defense.leak import leaked, recorded
 from immunize.defense.terms import Consistency, Term
 from immunize.defense.trainable import Trains
 from immunize.defense.views import View, Views
-from immunize.models import Clip
+from immunize.models import Clip, DualEncoder
 
 
 @frozen
@@ -69,7 +69,7 @@ class Method:
         """The method with every ball of its inner attack `factor` times as wide."""
         return self if factor == 1 or self.inner is None else replace(self, inner=scaled(self.inner, factor))
 
-    def attacked(self, model: Clip, batch: Batch, rng: Generator, reference: Clip | None = None) -> Batch:
+    def attacked(self, model: DualEncoder, batch: Batch, rng: Generator, reference: Clip | None = None) -> Batch:
         """What the inner attack makes of the batch; it leaves no gradient and no flag behind."""
         if self.inner is None:
             return batch
@@ -99,4 +99,8 @@ class Method:
         else:
             attacked = self.attacked(model, batch, rng, reference)
         views = Views(model, batch, attacked, reference, self.wanted, images)
-        return torch.stack([*(term.weight * term(views) for term in self.outer), *surplus]).sum()
+        return self.total(views, *surplus)
+
+    def total(self, views: Views, *further: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """The sum of the weighted terms, and of what else there is."""
+        return torch.stack([*(term.weight * term(views) for term in self.outer), *further]).sum()

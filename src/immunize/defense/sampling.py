@@ -13,16 +13,10 @@ from immunize.data.loader import Pairs
 def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int = 1) -> Batch:
     """`size` items of the epoch's permutation, an image of each with `captions` of its own; the last partial batch is dropped.
 
-    An item is an image with the variants that were made of it: no batch holds two, which would be each other's negatives. The
-    image is drawn uniformly, the first caption too; further ones follow it in the table, from the last back to the first; an
-    image that has fewer brings all it has. Raises ValueError where there are fewer items than one batch takes.
+    The first caption is drawn uniformly, further ones follow it in the table, from the last back to the first; an image
+    that has fewer brings all it has. Raises what `rows_of_step` does.
     """
-    items = len(pairs) if pairs.item is None else int(pairs.item.max()) + 1
-    if items < size:
-        raise ValueError(f"a batch of {size} needs at least as many training images; there are {items}")
-    epoch, place = divmod(step, items // size)
-    order = torch.randperm(items, generator=generator(seed, 1, epoch))
-    batch = pairs.batch(_variants(pairs, order[place * size : (place + 1) * size], generator(seed, 4, step)))
+    batch = pairs.batch(rows_of_step(pairs, step, size, seed))
     count = torch.bincount(batch.owner, minlength=size)
     draw = (torch.rand(size, generator=generator(seed, 2, step)) * count).long()
     further = torch.arange(captions)
@@ -38,13 +32,23 @@ def pairs_of_step(pairs: Pairs, step: int, size: int, seed: int, captions: int =
     )
 
 
-def _variants(pairs: Pairs, items: Int[Tensor, " b"], rng: Generator) -> Int[Tensor, " b"]:
-    """One image of each item."""
+def rows_of_step(pairs: Pairs, step: int, size: int, seed: int) -> Int[Tensor, " size"]:
+    """Which images a step sees: one of each item, drawn uniformly, an item being an image with the variants made of it.
+
+    No batch holds two images of an item, which would be each other's negatives. Raises ValueError where there are fewer
+    items than one batch takes.
+    """
+    items = len(pairs) if pairs.item is None else int(pairs.item.max()) + 1
+    if items < size:
+        raise ValueError(f"a batch of {size} needs at least as many training images; there are {items}")
+    epoch, place = divmod(step, items // size)
+    order = torch.randperm(items, generator=generator(seed, 1, epoch))
+    chosen = order[place * size : (place + 1) * size]
     if pairs.item is None:
-        return items
+        return chosen
     count = torch.bincount(pairs.item)
-    drawn = (torch.rand(len(items), generator=rng) * count[items]).long()
-    return pairs.item.argsort(stable=True)[(count.cumsum(0) - count)[items] + drawn]
+    drawn = (torch.rand(size, generator=generator(seed, 5, step)) * count[chosen]).long()
+    return pairs.item.argsort(stable=True)[(count.cumsum(0) - count)[chosen] + drawn]
 
 
 def generator(*numbers: int) -> Generator:

@@ -16,9 +16,12 @@ from immunize.config import frozen
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
 from immunize.defense.averaging import Running, blend, frozen_copy
+from immunize.defense.compiled import compiled
 from immunize.defense.features import Features
 from immunize.defense.method import Method
+from immunize.defense.parts import Draw, Given, backward
 from immunize.defense.sampling import generator, pairs_of_step
+from immunize.defense.team import here
 from immunize.defense.trainable import learning
 from immunize.models import Clip
 
@@ -31,7 +34,9 @@ class Training:
 
     captions: how many of an image a step sees. ramp: steps over which the radius of the inner attack grows from 0. average:
     the decay of the running mean of the weights that is kept in place of the last ones (0: none). blend: the share of the
-    trained weights in the result, the rest being those of the start (WiSE-FT, arXiv:2109.01903).
+    trained weights in the result, the rest being those of the start (WiSE-FT, arXiv:2109.01903). chunk: images whose graph
+    is in memory at once, the loss and its gradient being those of the whole batch (`defense.parts`; null: all).
+    compile: the vision tower behind torch.compile.
     """
 
     steps: Annotated[int, Field(ge=0)]
@@ -47,6 +52,8 @@ class Training:
     ramp: Annotated[int, Field(ge=0)] = 0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     blend: Annotated[float, Field(ge=0, le=1)] = 1.0
+    chunk: Annotated[int, Field(ge=1)] | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.checkpoint % self.log:
@@ -72,13 +79,15 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
     """Train in place, yielding {step, loss, gradient, lr} every `training.log` steps; goes on from `folder` if it can.
 
     Equal arguments give equal weights, whether or not the run was interrupted. Raises Diverged on a loss that is not
-    finite; `folder` then still holds the last good state.
+    finite; `folder` then still holds the last good state. Several processes (`defense.team`) share each step.
     """
+    team = here()
     first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
-    with learning(model, method.trains) as parameters:
+    with learning(model, method.trains) as parameters, compiled(model, training.compile):
         optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
         running = Running(model, training.average) if training.average else None
         done, records = checkpoint.resume(folder, model, optimizer, running)
+        team.agree(done, folder)
         yield from records
         losses: list[torch.Tensor] = []
         images = None
@@ -86,7 +95,7 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
             images = Features(model, pairs)
             pairs = replace(pairs, images=pairs.images[..., :1, :1])  # nobody looks at pixels any more
         for step in range(done, training.steps):
-            losses.append(_step(model, pairs, method, training, optimizer, step, (first, images)))
+            losses.append(_step(model, pairs, method, training, optimizer, step, Given(first, images, team)))
             if running is not None:
                 running.update(model, step)
             last = step + 1 == training.steps
@@ -94,7 +103,7 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
                 records.append(_record(step + 1, losses, training, folder))
                 losses = []
                 yield records[-1]
-            if (step + 1) % training.checkpoint == 0 and not last:
+            if (step + 1) % training.checkpoint == 0 and not last and team.leads:
                 checkpoint.save(folder, step + 1, model, optimizer, records, running)
         if running is not None:
             model.load_state_dict(running.state)
@@ -109,18 +118,22 @@ def _step(
     training: Training,
     optimizer: torch.optim.Optimizer,
     step: int,
-    given: tuple[Clip | None, Features | None],
+    given: Given,
 ) -> torch.Tensor:
-    """One update; `given`: the model before training, and features in place of images."""
-    batch = pairs_of_step(pairs, step, training.batch, training.seed, training.captions).to(model.device)
+    """One update."""
     for group in optimizer.param_groups:
         group["lr"] = training.rate(step)
     model.train()
     method = method.within(training.width(step))
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
-        loss = method.loss(model, batch, generator(training.seed, 3, step), *given)
     model.zero_grad(set_to_none=True)
-    loss.backward()
+    if given.team.size > 1 or training.chunk is not None:
+        draw = Draw(step, training.batch, training.seed, training.captions, training.chunk)
+        loss = backward(model, pairs, method, draw, given)
+    else:
+        batch = pairs_of_step(pairs, step, training.batch, training.seed, training.captions).to(model.device)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+            loss = method.loss(model, batch, generator(training.seed, 3, step), given.reference, given.images)
+        loss.backward()
     learnt = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(learnt, training.clip)
     optimizer.step()

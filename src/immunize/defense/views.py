@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -34,7 +34,7 @@ class Views:
 
     What the inner attack left alone is not embedded twice: its attacked view is the clean one. wanted: all views that will
     be asked for, so that an image and its places come from one pass. images: embeds the clean batch in place of the
-    student's vision tower (`defense.features`).
+    student's vision tower (`defense.features`). known: views that the caller has.
     """
 
     def __init__(
@@ -45,11 +45,12 @@ class Views:
         reference: Clip | None = None,
         wanted: Collection[View] = (),
         images: Callable[[Batch], Embedding] | None = None,
+        known: Mapping[View, Embedded] | None = None,
     ) -> None:
         self.clean, self.attacked = clean, attacked
         self._models = {"student": model, "reference": reference}
         self._wanted, self._images = wanted, images
-        self._known: dict[View, Embedded] = {}
+        self._known: dict[View, Embedded] = dict(known or {})
 
     @property
     def owner(self) -> Int[Tensor, " c"]:
@@ -62,9 +63,9 @@ class Views:
 
     def __call__(self, view: View) -> Embedded:
         """Unit vectors, one an image or a caption; for places one for each of them (b, p, d)."""
-        view = self._same(view)
+        view = view if view in self._known else self._same(view)
         if view not in self._known:
-            with torch.set_grad_enabled(view.by == "student"):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and view.by == "student"):
                 self._look(view)
         return self._known[view]
 

@@ -17,6 +17,7 @@ from immunize.batch import Embedding
 from immunize.objectives.bank import Bank
 from immunize.objectives.consistency import away, consistency
 from immunize.objectives.contrastive import infonce
+from immunize.objectives.cosines import cosines
 from immunize.objectives.ranking import cross_entropy, dlr, fooled, gap, margin
 from immunize.objectives.triplet import triplet
 
@@ -26,13 +27,13 @@ Name = Literal["away", "consistency", "infonce", "cross_entropy", "margin", "dlr
 
 def _away(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
     """-cos summed over the image's texts, as one product, no index that a device would have to wait for."""
-    return -bank.sign * (image.float() @ bank.text.float().T * bank.aim).sum(dim=1)
+    return -bank.sign * (cosines(image.float(), bank.text.float()) * bank.aim).sum(dim=1)
 
 
 def _consistency(image: Embedding, bank: Bank) -> Float[Tensor, " b"]:
     """||f_vis - f_txt||^2 summed over the image's texts."""
     lengths = image.float().square().sum(dim=1, keepdim=True) + bank.text.float().square().sum(dim=1)
-    squared = lengths - 2 * image.float() @ bank.text.float().T
+    squared = lengths - 2 * cosines(image.float(), bank.text.float())
     return bank.sign * (squared * bank.aim).sum(dim=1)
 
 
@@ -53,6 +54,6 @@ OBJECTIVES: Mapping[Name, Objective] = {
 }
 
 __all__ = [
-    "OBJECTIVES", "Bank", "Name", "Objective", "away", "consistency", "cross_entropy", "dlr", "fooled", "gap", "infonce",
-    "margin", "triplet",
+    "OBJECTIVES", "Bank", "Name", "Objective", "away", "consistency", "cosines", "cross_entropy", "dlr", "fooled", "gap",
+    "infonce", "margin", "triplet",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from immunize.batch import Embedding
+from immunize.objectives.cosines import cosines
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Bank:
 
     def logits(self, image: Embedding) -> Float[Tensor, "n k"]:
         """scale * <f(x), g(t)> in float32; -inf for a hidden text."""
-        logits = self.scale.float() * (image.float() @ self.text.float().T)
+        logits = self.scale.float() * cosines(image.float(), self.text.float())
         return logits if self.hidden is None else logits.masked_fill(self.hidden, -torch.inf)
 
     @property

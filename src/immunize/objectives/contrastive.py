@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from immunize.batch import Embedding
+from immunize.objectives.cosines import cosines
 
 
 def infonce(
@@ -17,7 +18,7 @@ def infonce(
     Logits are scale * cos. Radford et al., arXiv:2103.00020 fig. 3, with the mask that several captions an image need.
     Depends on the batch, which holds the negatives.
     """
-    logits = scale * (image @ text.T).float()
+    logits = scale * cosines(image, text)
     pair = torch.arange(len(text), device=text.device)
     own = logits[owner, pair]
     others = owner[None] == torch.arange(len(image), device=text.device)[:, None]

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from immunize.batch import Embedding
+from immunize.objectives.cosines import cosines
 
 
 def triplet(
@@ -16,7 +17,7 @@ def triplet(
 
     VSE++, arXiv:1707.05612 eq. 6. An image's other captions are not wrong. Depends on the batch, which holds the negatives.
     """
-    cosine = (image @ text.T).float()
+    cosine = cosines(image, text)
     own = cosine[owner, torch.arange(len(text), device=text.device)]
     right = owner[None] == torch.arange(len(image), device=text.device)[:, None]
     wrong = cosine.masked_fill(right, -torch.inf)

@@ -11,6 +11,7 @@ from immunize.config import frozen, load, preset
 from immunize.data.augmentation import sparse
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, run
+from immunize.defense.team import joined
 from immunize.models.initial import Initial
 
 
@@ -30,8 +31,9 @@ class Params:
 def main() -> None:
     params = load("pretrain", Params)
     pairs, _ = sparse(Pairs.read(Path("data") / preset() / "collect", "train"), params.captions)
-    model = params.initial.make(pairs.captions, params.training.seed)
-    run("pretrain", model, pairs, params.method, params.training, Path("models") / preset() / "pretrain")
+    with joined():  # before the model is made: each process has its own device
+        model = params.initial.make(pairs.captions, params.training.seed)
+        run("pretrain", model, pairs, params.method, params.training, Path("models") / preset() / "pretrain")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from immunize.attacks.victim import Victim
 from immunize.batch import Batch, Embedding, Signal
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
-from immunize.objectives import Bank
+from immunize.objectives import Bank, cosines
 from immunize.rng import draw_seed, keys
 
 
@@ -64,7 +64,7 @@ class Simultaneous:
 
             def apart(image: Embedding, bank: Bank) -> Float[Tensor, " n"]:
                 text = relaxed.encode()
-                return -(image.float() @ text.float().T * bank.own[:, : len(text)]).sum(dim=1)
+                return -(cosines(image.float(), text.float()) * bank.own[:, : len(text)]).sum(dim=1)
 
             def both(victim: Victim, at: Point) -> Signal:
                 if len(relaxed):

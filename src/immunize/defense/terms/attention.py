@@ -37,4 +37,5 @@ class Attention:
     def map(self, views: Views, of: Of, by: By) -> Float[Tensor, "c p"]:
         """A, a row for each caption."""
         places, text = views(View("places", of, by)), views(View("text", "clean", by))
-        return torch.einsum("cpd,cd->cp", places[views.owner], text)
+        with torch.autocast(text.device.type, enabled=False):
+            return torch.einsum("cpd,cd->cp", places[views.owner], text)

@@ -11,6 +11,7 @@ from torch.nn.functional import kl_div
 from immunize.config import frozen
 from immunize.defense.terms.weight import Weight
 from immunize.defense.views import By, Of, View, Views
+from immunize.objectives import cosines
 
 
 @frozen
@@ -45,8 +46,8 @@ class Divergence:
 
     def __call__(self, views: Views) -> Float[Tensor, ""]:
         image, text, target_image, target_text = map(views, self.looks)
-        found = views.scale() * (image @ text.T).float()
-        target = views.scale(self.by) * (target_image @ target_text.T).float()
+        found = views.scale() * cosines(image, text)
+        target = views.scale(self.by) * cosines(target_image, target_text)
         target = target if self.through else target.detach()
         return (_divergence(target, found) + _divergence(target.T, found.T)) / 2
 
