@@ -8,14 +8,16 @@ from pathlib import Path
 from immunize.config import dump
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
+from immunize.defense.checkpoint import Unreadable
 from immunize.defense.method import Method
 from immunize.defense.train import Diverged, Training, train
-from immunize.models import Clip, save
+from immunize.models import Clip, save, whole
+from immunize.models.whole import NotWritten
 from immunize.progress import watch
 
 SCRATCH = Path(".cache/train")
 
-__all__ = ["Diverged", "Method", "Training", "run", "train"]
+__all__ = ["Diverged", "Method", "NotWritten", "Training", "Unreadable", "run", "train"]
 
 
 def run(
@@ -23,11 +25,14 @@ def run(
 ) -> None:
     """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes.
 
-    `inputs`: a hash of what else the run reads, such as the language model of its inner attack.
+    `inputs`: a hash of what else the run reads, such as the language model of its inner attack. Raises NotWritten (a full
+    disk, a folder that cannot be written: told before the first step where it can be), Unreadable (no good checkpoint is
+    left) and Diverged. After each of them the last good checkpoint is kept, and the same call goes on from it.
     """
     settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
     scratch = checkpoint.place(SCRATCH, *settings)
+    whole.check(folder)
+    whole.check(scratch)
     records = list(watch(train(model, pairs, method, training, scratch), training.steps, name))
-    save(model, folder)
-    (folder / "log.json").write_text(json.dumps(records, indent=0) + "\n")
+    save(model, folder, log=json.dumps(records, indent=0) + "\n")
     checkpoint.forget(scratch)
