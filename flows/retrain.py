@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from prefect.states import Completed, Failed, State
 
 from immunize.pipeline.gate import Verdict, judge
 from reproduce import ROOT, prefect_client, reproduce
+from stage import StageFailed, run
 from worktree import call, commit, open_pull_request, push_data, worktree
 
 
@@ -25,6 +27,7 @@ from worktree import call, commit, open_pull_request, push_data, worktree
 def retrain(root: str = str(ROOT), base: str = "HEAD", force: bool = False, publish: bool = True) -> State[str]:
     """Reproduces `base` in a worktree, commits to retrain/<date>-<time>, pushes, gates; the checkout is left untouched.
 
+    Where the gate holds, the published models become `champion`.
     Completed "Unchanged" where nothing came out different, Completed where the gate holds, Failed where it does not.
     """
     log, project, started = get_run_logger().info, Path(root), datetime.now(UTC)
@@ -38,6 +41,8 @@ def retrain(root: str = str(ROOT), base: str = "HEAD", force: bool = False, publ
             return Completed(name="Unchanged", message=f"{len(states)} stages are as in {revision[:12]}")
         verdict = judge(revision, path)
         done = _offer(path, branch, verdict)
+        if publish and verdict.code == 0:
+            done.append(_promote(path, revision, root, log))
     for line in done:
         log(line)
     create_markdown_artifact(key="retrain", markdown="\n".join([*(f"- {line}" for line in done), "", verdict.markdown]))
@@ -57,6 +62,16 @@ def _offer(path: Path, branch: str, verdict: Verdict) -> list[str]:
         f"opened {address}" if address else "no git remote or no gh: no pull request, merge the branch by hand",
         verdict.markdown.splitlines()[0],
     ]
+
+
+def _promote(path: Path, base: str, store: str, log: Callable[[str], None]) -> str:
+    """What `python -m immunize.pipeline.promote` did, in a child that may import what a flow must not; undoes nothing."""
+    command = [sys.executable, "-m", "immunize.pipeline.promote", base, "--root", str(path), "--store", store]
+    try:
+        moved = [line for line in run(command, path, log) if line.endswith("is champion")]
+    except StageFailed as error:
+        return f"no champion: {str(error).splitlines()[-1]}"
+    return "; ".join(moved)
 
 
 def main(arguments: list[str] | None = None) -> int:

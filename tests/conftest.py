@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # the flows are tested without torch
+    from mlflow import MlflowClient
+
     from immunize.data.loader import Pairs
     from immunize.models import Clip
     from immunize.models.initial import Small
@@ -85,6 +87,24 @@ def finished_toy(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> Path
 def toy(finished_toy: Path, tmp_path: Path) -> Path:
     """A copy of the finished toy, to be changed at will."""
     return Path(shutil.copytree(finished_toy, tmp_path / "toy", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db with its tables: making them takes longer than a test."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def client(toy: Path, empty_database: Path) -> MlflowClient:
+    """The registry of the toy."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{shutil.copy(empty_database, toy / 'mlflow.db')}")
 
 
 @pytest.fixture

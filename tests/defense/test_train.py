@@ -104,3 +104,11 @@ def test_without_a_checkpoint_it_says_so(
 def test_a_checkpoint_between_two_records_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of log"):
         Training(steps=10, log=4, checkpoint=6)
+
+
+def test_weights_that_the_last_update_broke_are_not_kept(fresh_model: Clip, pairs: Pairs, tmp_path: Path) -> None:
+    """A finite loss and a finite gradient, and a rate that takes the weights beyond every number: nothing is saved."""
+    training = Training(steps=4, batch=8, lr=1e30, weight_decay=1e30, warmup=1, log=1, checkpoint=1)
+    with pytest.raises(Diverged, match="a weight is not finite at step 1: lower `lr`"):
+        list(train(fresh_model, pairs, Method((Contrast(),)), training, tmp_path))
+    assert not (tmp_path / checkpoint.STATE).exists()

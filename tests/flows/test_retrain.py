@@ -64,7 +64,7 @@ def test_a_change_becomes_a_branch_with_data_and_a_pull_request(server, toy, she
     assert [p for p in (toy.parent / "storage").rglob("*") if p.is_file()]
     assert f"pr create --head {branch}" in gh.read_text() and "--draft" not in gh.read_text()
     assert "opened https://example.org/pull/7" in state.message
-    assert (toy / "mlflow.db").exists()
+    assert "immunize-toy-mat v1 is champion" in state.message  # the gate held
 
 
 def test_a_regression_is_kept_as_a_branch_and_fails_the_run(server, toy, shell, preset_line):

@@ -9,15 +9,17 @@ from pathlib import Path
 from immunize.config import dump
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
+from immunize.defense.checkpoint import Unreadable
 from immunize.defense.method import Method
 from immunize.defense.team import here
 from immunize.defense.train import Diverged, Training, train
-from immunize.models import Clip, save
+from immunize.models import Clip, save, whole
+from immunize.models.whole import NotWritten
 from immunize.progress import watch
 
 SCRATCH = Path(".cache/train")
 
-__all__ = ["Diverged", "Method", "Training", "run", "train"]
+__all__ = ["Diverged", "Method", "NotWritten", "Training", "Unreadable", "run", "train"]
 
 
 def run(
@@ -26,7 +28,9 @@ def run(
     """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes.
 
     `inputs`: a hash of what else the run reads, such as the language model of its inner attack. Several processes
-    that a launcher started (`defense.team`) train together, and the first of them writes.
+    that a launcher started (`defense.team`) train together, and the first of them writes. Raises NotWritten (a full disk, a
+    folder that cannot be written: told before the first step where it can be), Unreadable (no good checkpoint is left) and
+    Diverged. After each of them the last good checkpoint is kept, and the same call goes on from it.
     """
     settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
     scratch = checkpoint.place(SCRATCH, *settings)
@@ -34,7 +38,8 @@ def run(
     if not here().leads:
         deque(steps, maxlen=0)
         return
+    whole.check(folder)
+    whole.check(scratch)
     records = list(watch(steps, training.steps, name))
-    save(model, folder)
-    (folder / "log.json").write_text(json.dumps(records, indent=0) + "\n")
+    save(model, folder, log=json.dumps(records, indent=0) + "\n")
     checkpoint.forget(scratch)

@@ -72,14 +72,14 @@ class Training:
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer finite; the message names the step and the last good checkpoint, which is kept."""
+    """The loss or a weight is no longer finite; the message names the step and the last good checkpoint, which is kept."""
 
 
 def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path) -> Iterator[Record]:
     """Train in place, yielding {step, loss, gradient, lr} every `training.log` steps; goes on from `folder` if it can.
 
-    Equal arguments give equal weights, whether or not the run was interrupted. Raises Diverged on a loss that is not
-    finite; `folder` then still holds the last good state. Several processes (`defense.team`) share each step.
+    Equal arguments give equal weights, whether or not the run was interrupted. Several processes (`defense.team`) share each
+    step. Raises Diverged on a loss or a weight that is not finite; `folder` then still holds the last good state.
     """
     team = here()
     first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
@@ -100,7 +100,7 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
                 running.update(model, step)
             last = step + 1 == training.steps
             if (step + 1) % training.log == 0 or last:
-                records.append(_record(step + 1, losses, training, folder))
+                records.append(_record(step + 1, losses, training, folder, model))
                 losses = []
                 yield records[-1]
             if (step + 1) % training.checkpoint == 0 and not last and team.leads:
@@ -140,13 +140,16 @@ def _step(
     return torch.stack([loss.detach().float(), norm.float()])
 
 
-def _record(step: int, losses: list[torch.Tensor], training: Training, folder: Path) -> Record:
+def _record(step: int, losses: list[torch.Tensor], training: Training, folder: Path, model: Clip) -> Record:
     values = torch.stack(losses)
-    if not values.isfinite().all():
-        first = step - len(losses) + int((~values.isfinite().all(dim=1)).nonzero()[0]) + 1
+    sound = torch.stack([w.isfinite().all() for w in model.parameters()])  # no loss yet tells on the last update
+    broken = ~torch.cat([values.isfinite().all(dim=1), sound.all()[None]])
+    if broken.any():
+        first = min(step, step - len(losses) + int(broken.nonzero()[0]) + 1)
         kept = folder / checkpoint.STATE
         raise Diverged(
-            f"the loss is not finite at step {first}: lower `lr` (now {training.lr}) or `clip` (now {training.clip}). "
+            f"the loss or a weight is not finite at step {first}: "
+            f"lower `lr` (now {training.lr}) or `clip` (now {training.clip}). "
             + (f"The last good state is kept in {kept}" if kept.exists() else "No checkpoint had been written yet")
         )
     loss, norm = values.mean(dim=0).tolist()

@@ -8,25 +8,32 @@ from pathlib import Path
 
 import open_clip
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safe
 from tokenizers import Tokenizer
 
 from immunize.config import dump, parse
+from immunize.models import whole
 from immunize.models.clip import Architecture, Clip, Tokenize, build
 from immunize.models.tokenizer import BytePairs
 
-WEIGHTS, DESCRIPTION, TOKENIZER = "model.safetensors", "model.json", "tokenizer.json"
+WEIGHTS, DESCRIPTION, TOKENIZER, LOG = "model.safetensors", "model.json", "tokenizer.json", "log.json"
 
 
-def save(model: Clip, folder: Path) -> None:
-    """Write the model; equal models give equal bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save(model: Clip, folder: Path, log: str | None = None) -> None:
+    """Write the model, all its files or none; equal models give equal bytes. `log`: the text of log.json beside it.
+
+    Raises NotWritten, and then leaves what was there as it was.
+    """
     weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
     description = {"architecture": dump(model.architecture), "tokenizer": _describe(model.tokenizer)}
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
+    files = {WEIGHTS: safe(weights)}
     if isinstance(model.tokenizer, BytePairs):
-        model.tokenizer.tokenizer.save(str(folder / TOKENIZER))
+        files[TOKENIZER] = model.tokenizer.tokenizer.to_str(pretty=True).encode()
+    if log is not None:
+        files[LOG] = log.encode()
+    # last, as `read` looks for it first
+    whole.write(folder, files | {DESCRIPTION: (json.dumps(description, indent=1, sort_keys=True) + "\n").encode()})
 
 
 def read(folder: Path) -> Clip:
