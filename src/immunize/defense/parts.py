@@ -20,7 +20,7 @@ from immunize.defense.views import Embedded, View, Views
 from immunize.models import Clip
 from immunize.models.remembering import Remembering
 
-Found = dict[View, Embedded]
+Found = dict[View, Float[Tensor, "..."]]  # each view has its own number of rows
 
 
 class Given(NamedTuple):
