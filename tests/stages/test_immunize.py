@@ -55,6 +55,15 @@ def test_a_defense_trains_on_the_pairs_it_names(
     assert augmented.image_ids == pairs.image_ids and len(augmented.captions) == 3 * len(pairs)
 
 
+def test_pixels_may_stay_on_disk(sections: dict[str, Any], trained_on: list[Pairs], pairs: Pairs) -> None:
+    sections["immunize"]["mat"]["mapped"] = True
+    Path("presets/smoke.yaml").write_text(yaml.safe_dump(sections))
+    immunize.main("mat")
+    assert trained_on[0].hash() == pairs.hash()
+    (file,) = Path(".cache/pixels").iterdir()
+    assert file.stat().st_size == pairs.images.numel()
+
+
 def test_pairs_that_no_stage_makes_are_refused(sections: dict[str, Any]) -> None:
     sections["immunize"]["mat"]["pairs"] = "../elsewhere"
     Path("presets/smoke.yaml").write_text(yaml.safe_dump(sections))

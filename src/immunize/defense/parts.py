@@ -83,8 +83,7 @@ def backward(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given
     learns = [view for view in order if found[-1][view].requires_grad]
     for view in learns:
         known[view].requires_grad_()
-    with _precision(model):
-        loss = method.total(Views(model, whole, whole, given.reference, known=known))
+    loss = method.total(Views(model, whole, whole, given.reference, known=known))  # in float32, as its views are
     # what the loss has of the weights besides the embeddings is the same in every process, and counts once
     loss.backward(inputs=None if team.leads else [known[view] for view in learns])
     slopes = {view: slope for view in learns if (slope := known[view].grad) is not None}
