@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -105,7 +106,7 @@ def _cut(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given) ->
     own = given.team.rows(draw.size)
     victim = Remembering(model, max(20_000, 16 * len(whole.captions)))  # each part is ranked against the same captions
     parts = []
-    for rows in own.split(draw.chunk or len(own)):
+    for rows in own.tensor_split(ceil(len(own) / (draw.chunk or len(own)))):  # even: batch norms need two images
         texts = torch.isin(whole.owner, rows).nonzero().flatten()
         pixels = pairs.images[images[rows]].float().div_(255)
         clean = replace(whole.take(rows), images=pixels).to(model.device)
