@@ -72,6 +72,11 @@ class Clip(nn.Module):
             return tokens
         return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]  # the end of text is the largest id
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, those of start and end left out; where the tokenizer can tell (byte pairs, CLIP's own)."""
+        tokenizer: Any = self.tokenizer
+        return tokenizer.decode(ids)
+
     def encode_image(self, images: Image) -> Embedding:
         return normalize(self.net.visual(self.pixels(images)).float(), dim=-1)
 
