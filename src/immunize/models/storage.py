@@ -13,17 +13,22 @@ from tokenizers import Tokenizer
 
 from immunize.config import dump, parse
 from immunize.models.clip import Architecture, Clip, Tokenize, build
+from immunize.models.prompt import PromptSize
 from immunize.models.tokenizer import BytePairs
 
 WEIGHTS, DESCRIPTION, TOKENIZER = "model.safetensors", "model.json", "tokenizer.json"
+PROMPT = "prompt."
 
 
 def save(model: Clip, folder: Path) -> None:
     """Write the model; equal models give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    state = model.net.state_dict()
     description = {"architecture": dump(model.architecture), "tokenizer": _describe(model.tokenizer)}
+    if model.prompt is not None:
+        state |= {PROMPT + name: value for name, value in model.prompt.state_dict().items()}
+        description["prompt"] = dump(model.prompt.size)
+    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, folder / WEIGHTS)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
     if isinstance(model.tokenizer, BytePairs):
         model.tokenizer.tokenizer.save(str(folder / TOKENIZER))
@@ -39,7 +44,12 @@ def read(folder: Path) -> Clip:
     architecture = parse(description["architecture"], Architecture, str(folder / DESCRIPTION))
     with torch.random.fork_rng():
         model = build(architecture, _tokenizer(description["tokenizer"], folder))
-    model.net.load_state_dict(load_file(folder / WEIGHTS))
+    weights = load_file(folder / WEIGHTS)
+    if "prompt" in description:
+        model.give_prompt(parse(description["prompt"], PromptSize, str(folder / DESCRIPTION)))
+        names = [name for name in weights if name.startswith(PROMPT)]
+        model.get_submodule("prompt").load_state_dict({n.removeprefix(PROMPT): weights.pop(n) for n in names})
+    model.net.load_state_dict(weights)
     return model.eval()
 
 
