@@ -12,7 +12,7 @@ from immunize import models
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, train
 from immunize.defense.terms import Contrast
-from immunize.defense.trainable import LastBlocks, LoRA, LowRank, learning, learnt
+from immunize.defense.trainable import LastBlocks, LoRA, LowRank, Prompts, learning, learnt
 from immunize.models import Architecture, Clip, Normalization, build
 
 TRAINING = Training(steps=3, batch=8, lr=1e-2, warmup=1)
@@ -100,3 +100,48 @@ def test_low_rank_is_taken_off_where_training_breaks(fresh_model: Clip) -> None:
         ValueError, match=r"trains.where: no matrix of this model is named \('nose',\); there are .*c_fc"
     ):
         learning(fresh_model, LoRA(where=("nose",))).__enter__()
+
+
+def test_prompts_learn_alone_and_stay_in_the_model(fresh_model: Clip, pairs: Pairs, tmp_path: Path) -> None:
+    """Saved and read back with the rest, which has not moved; the inside of the picture has no frame."""
+    before = {n: p.detach().clone() for n, p in fresh_model.named_parameters()}
+    method = Method((Contrast(),), trains=Prompts(frame=3, words=2))
+    list(train(fresh_model, pairs, method, TRAINING, tmp_path / "run"))
+    after = dict(fresh_model.named_parameters())
+    assert after.keys() - before.keys() == {"prompt.visual", "prompt.text"}
+    assert all(torch.equal(after[n], p) for n, p in before.items())
+    frame = after["prompt.visual"].detach()
+    assert frame[:, :3].any() and frame[:, :, -3:].any() and not frame[:, 3:-3, 3:-3].any()
+    assert after["prompt.text"].shape == (2, 32)
+    models.save(fresh_model, tmp_path / "model")
+    again, batch = models.load(str(tmp_path / "model")), pairs.batch(torch.arange(4))
+    assert torch.equal(again.encode_image(batch.images), fresh_model.encode_image(batch.images))
+    tokens = again.tokenize(batch.captions)
+    assert torch.equal(again.encode_text(tokens), fresh_model.encode_text(tokens))
+    assert again.prompt is not None and not torch.equal(frame, torch.zeros_like(frame))
+    again.prompt = None
+    assert not torch.equal(again.encode_text(tokens), fresh_model.encode_text(tokens))
+    assert not torch.equal(again.encode_image(batch.images), fresh_model.encode_image(batch.images))
+    assert {id(p) for p in learnt(fresh_model, "both")} == {id(p) for n, p in after.items() if n in before}
+
+
+def test_prompts_go_on_from_those_of_the_model(fresh_model: Clip) -> None:
+    Prompts(frame=2).give(fresh_model)
+    kept = fresh_model.prompt
+    with learning(fresh_model, Prompts(frame=2)) as parameters:
+        assert fresh_model.prompt is kept and [p.shape for p in parameters] == [(3, 32, 32)]
+    with pytest.raises(ValueError, match=r"the model has one already, .*frame=2, words=0"):
+        learning(fresh_model, Prompts(frame=3)).__enter__()
+    with pytest.raises(ValueError, match="set `frame` or `words`"):
+        Prompts()
+
+
+def test_words_need_a_tower_that_takes_them(fresh_model: Clip) -> None:
+    with pytest.raises(ValueError, match="words: 60 leave no room for a caption among the 48 places"):
+        Prompts(words=60).give(fresh_model)
+    config = {"embed_dim": 8, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+              "text_cfg": {"width": 32, "heads": 2, "layers": 1}, "custom_text": True}  # fmt: skip
+    model = build(Architecture(config, Normalization(size=32)), open_clip.SimpleTokenizer())
+    with pytest.raises(ValueError, match="CustomTextCLIP takes no token vectors"):
+        Prompts(words=2).give(model)
+    Prompts(frame=2).give(model)

@@ -39,8 +39,10 @@ class Running:
 
 @torch.no_grad()
 def blend(model: Clip, first: Clip, share: float) -> None:
-    """w <- share * w + (1 - share) * w_first in place: WiSE-FT between robust and clean weights (arXiv:2109.01903)."""
+    """w <- share * w + (1 - share) * w_first in place: WiSE-FT between robust and clean weights (arXiv:2109.01903).
+
+    A prompt that the start had not is kept whole."""
     start = first.state_dict()
     for name, value in model.state_dict().items():
-        if value.is_floating_point():
+        if value.is_floating_point() and name in start:
             value.copy_(torch.lerp(start[name], value, share))

@@ -19,7 +19,7 @@ class Features:
         model.eval()
         with torch.no_grad():
             parts = (part.to(model.device).float() / 255 for part in pairs.images.split(block))
-            self._table = torch.cat([model.trunk(model.pixels(part)) for part in parts])
+            self._table = torch.cat([model.trunk(model.seen(part)) for part in parts])
 
     def __call__(self, batch: Batch) -> Embedding:
         """The embeddings of a batch by its image ids; its pixels are not looked at."""

@@ -28,8 +28,8 @@ class Method:
 
     Each term says which views it looks at (`defense.terms`), so a preset reads as the formula of the paper: TeCoA
     (arXiv:2212.07016) is `contrast` of the attacked image and the clean text with PGD inside and `trains: vision`. trains:
-    which tower learns (`text`: all but the vision trunk, its projection included), `last_blocks`, or `lora`. leak: add the
-    gradients of the inner attack to the update, as MMCoA's published code does by mistake (`defense.leak`).
+    which tower learns (`text`: all but the vision trunk, its projection included), `last_blocks`, `lora`, or `prompts`. leak:
+    add the gradients of the inner attack to the update, as MMCoA's published code does by mistake (`defense.leak`).
     """
 
     outer: Annotated[tuple[Term, ...], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""What learns: whole towers, their last blocks, or low-rank additions to weights that stay as they are."""
+"""What learns: whole towers, their last blocks, or of a model that stays as it is low-rank additions, or prompts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 
 from immunize.config import frozen
 from immunize.models import Clip
+from immunize.models.prompt import PromptSize
 
 Matrix = Float[Tensor, "out *rest"]
 Towers = Literal["both", "vision", "text"]
@@ -58,13 +59,43 @@ class LoRA:
     kind: Literal["lora"] = "lora"
 
 
-Trains = Towers | Annotated[LastBlocks | LoRA, Field(discriminator="kind")]
+@frozen
+class Prompts:
+    """Vectors at the inputs alone: a frame `frame` pixels wide around the picture (TeCoA's visual prompt, arXiv:2212.07016
+    sec. 3), `words` vectors before the caption (CoOp, arXiv:2109.01134 sec. 3.2); 0: none of that kind.
+
+    The weights stay as they are (the running statistics of a batch norm follow the framed pictures unless they are frozen).
+    A frame starts at 0, words as noise from `seed`; a prompt that the model has already is trained on. It stays in the model,
+    which is saved and read with it. Raises ValueError for a model with a prompt of another size.
+    """
+
+    frame: Annotated[int, Field(ge=0)] = 0
+    words: Annotated[int, Field(ge=0)] = 0
+    seed: int = 0
+    kind: Literal["prompts"] = "prompts"
+
+    def __post_init__(self) -> None:
+        if not self.frame and not self.words:
+            raise ValueError("trains: prompts: neither a frame nor words would learn nothing; set `frame` or `words`")
+
+    def give(self, model: Clip) -> None:
+        """The model with a prompt of this size, where it has none."""
+        size = PromptSize(self.frame, self.words)
+        if model.prompt is None:
+            model.give_prompt(size, self.seed)
+        elif model.prompt.size != size:
+            raise ValueError(f"trains: prompts: the model has one already, {model.prompt.size}; this one is {size}")
+
+
+Trains = Towers | Annotated[LastBlocks | LoRA | Prompts, Field(discriminator="kind")]
 
 
 @contextmanager
 def learning(model: Clip, trains: Trains) -> Iterator[list[nn.Parameter]]:
     """The parameters that learn, all others frozen; afterwards the model is in evaluation mode, whole and unfrozen."""
     added = _add(model, trains) if isinstance(trains, LoRA) else []
+    if isinstance(trains, Prompts):
+        trains.give(model)
     parameters = learnt(model, trains)
     for parameter in model.parameters():  # what does not learn costs no backward pass
         parameter.requires_grad_(False)
@@ -79,19 +110,23 @@ def learning(model: Clip, trains: Trains) -> Iterator[list[nn.Parameter]]:
 
 
 def learnt(model: Clip, trains: Trains) -> list[nn.Parameter]:
-    """The parameters that learn; of LoRA those that `learning` has added."""
+    """The parameters that learn; of LoRA and prompts those that `learning` has added."""
     if isinstance(trains, LastBlocks):
         return trains.parameters(model)
     if isinstance(trains, LoRA):
         return [p for module in model.modules() if isinstance(module, LowRank) for p in module.parameters()]
+    if isinstance(trains, Prompts):
+        return [] if model.prompt is None else list(model.prompt.parameters())
     return towers(model, trains)
 
 
 def towers(model: Clip, which: Towers) -> list[nn.Parameter]:
-    """Vision: the tower with its projection. Text: all but the vision trunk, so that tower's projection too."""
+    """Vision: the tower with its projection. Text: all but the vision trunk, so that tower's projection too. Never a prompt."""
     if which == "vision":
         return list(model.net.visual.parameters())
     still = set(model.trunk.parameters()) if which == "text" else set()
+    if model.prompt is not None:
+        still |= set(model.prompt.parameters())
     return [parameter for parameter in model.parameters() if parameter not in still]
 
 

@@ -1,8 +1,7 @@
-"""Captions of images by a published model, for pictures whose truth nobody knows."""
+"""Captions of images by a model, published or the preset's own, for pictures whose truth nobody knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from immunize.config import ConfigurationError
 from immunize.models.device import best
+from immunize.models.prefix_captioner import DESCRIPTION, PrefixCaptioner, different, read
 
 Images = UInt8[Tensor, "n 3 h w"]
 
@@ -55,15 +55,21 @@ class Generative:
             **inputs, do_sample=True, top_p=self.p, num_return_sequences=n, max_new_tokens=self.longest
         )
         texts = [" ".join(text.split()) for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
-        return [_different(texts[i : i + n]) for i in range(0, len(texts), n)]
+        return [different(texts[i : i + n]) for i in range(0, len(texts), n)]
 
 
-def load(folder: str) -> Generative:
-    """The captioner in a local folder; nothing is downloaded. Raises ConfigurationError saying how to get one."""
+def load(folder: str) -> Generative | PrefixCaptioner:
+    """The captioner in a local folder, of the stage `captioner` or one that transformers loads; nothing is downloaded.
+
+    Raises ConfigurationError saying how to get one.
+    """
+    if (Path(folder) / DESCRIPTION).exists():
+        return read(Path(folder))
     if not (Path(folder) / "config.json").exists():
         raise ConfigurationError(
             f"{folder} holds no captioner (no config.json). Put one there, for example by "
-            f"`hf download Salesforce/blip-image-captioning-base --local-dir {folder}`"
+            f"`hf download Salesforce/blip-image-captioning-base --local-dir {folder}`; or name models/<preset>/captioner, "
+            f"with `steps` above 0 in the preset's section `captioner`"
         )
     try:
         model: Any = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True)
@@ -73,7 +79,3 @@ def load(folder: str) -> Generative:
             f"{folder} holds no captioner that transformers can load for image to text: {error}"
         ) from None
     return Generative(model.to(best()), processor)
-
-
-def _different(texts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for text in texts if text))

@@ -10,18 +10,27 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from immunize.models.beginnings import Beginnings, beginnings
+from immunize.models.prompt import inserted
 
 
 def causal_text(
-    net: open_clip.CLIP, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None
+    net: open_clip.CLIP,
+    tokens: Int[Tensor, "c l"],
+    embedded: Float[Tensor, "c l w"] | None = None,
+    context: Float[Tensor, "m w"] | None = None,
 ) -> Float[Tensor, "c d"]:
     """g(t) before it is made a unit vector; no token past the end of text, and no beginning of two texts, is computed twice.
 
     embedded: stands in for the tokens' own vectors, and then no two texts share anything. A caption and its edits share
-    half their tokens; where the tower is not causal or pools elsewhere than at the end it runs as it is.
+    half their tokens; where the tower is not causal or pools elsewhere than at the end it runs as it is. context: vectors
+    that stand after the first token of every text, and so are a beginning of all of them.
     """
     blocks = net.transformer.resblocks
-    if net.attn_mask is None or net.text_pool_type != "argmax" or not all(map(_plain, blocks)):
+    whole = net.attn_mask is None or net.text_pool_type != "argmax" or not all(map(_plain, blocks))
+    if context is not None:
+        embedded = net.token_embedding(tokens) if whole and embedded is None else embedded
+        tokens, embedded = inserted(tokens, embedded, context)
+    if whole:
         x = _vectors(net, tokens, embedded)
         mask = None if net.attn_mask is None else net.attn_mask[: x.shape[1], : x.shape[1]]
         x = net.ln_final(net.transformer(x, attn_mask=mask))
@@ -30,6 +39,9 @@ def causal_text(
         tree = beginnings(tokens, shared=embedded is None)
         place = tree.first % tokens.shape[1]
         vectors = net.token_embedding(tokens.flatten()[tree.first]) if embedded is None else _rows(embedded, tree.first)
+        if context is not None and embedded is None:
+            at = (place - 1).clamp(0, len(context) - 1)
+            vectors = torch.where((place - 1 == at)[:, None], context[at], vectors)
         x = vectors + net.positional_embedding[place]
         for block in blocks[:-1]:
             x = _block(block, x, tree)

@@ -18,6 +18,7 @@ from immunize.config import frozen
 from immunize.models.causal import causal_text
 from immunize.models.pixels import Normalization, Pixels
 from immunize.models.places import places_of
+from immunize.models.prompt import Prompt, PromptSize, shortened
 
 Tokenize = Callable[[Sequence[str]], Int[Tensor, "c l"]]
 MAX_LOGIT_SCALE = 100.0
@@ -38,8 +39,9 @@ class Architecture:
 
 
 class Clip(nn.Module):
-    """f(x), g(t) on the unit sphere; pixels in [0, 1], the normalization inside."""
+    """f(x), g(t) on the unit sphere; pixels in [0, 1], the normalization inside; `prompt`: what was learnt at the inputs."""
 
+    prompt: Prompt | None
     net: Any  # one of open_clip's model classes, which share no type
 
     def __init__(self, architecture: Architecture, net: nn.Module, tokenizer: Tokenize) -> None:
@@ -48,6 +50,23 @@ class Clip(nn.Module):
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions twice as fast
         self.pixels = Pixels(architecture.normalization)
         self.tokenizer = tokenizer
+        self.prompt = None
+
+    def give_prompt(self, size: PromptSize, seed: int = 0) -> None:
+        """A new prompt at the inputs. Raises ValueError for words where the text tower takes no vectors or has no room."""
+        width = 0
+        if size.words and not isinstance(self.net, open_clip.CLIP):
+            raise ValueError(
+                f"words: {type(self.net).__name__} takes no token vectors; use open_clip's CLIP class, or 0"
+            )
+        if size.words:
+            room, width = self.net.positional_embedding.shape
+            if size.words > room - 3:
+                raise ValueError(
+                    f"words: {size.words} leave no room for a caption among the {room} places of the tower"
+                )
+        rng = torch.Generator().manual_seed(seed)
+        self.prompt = Prompt(size, self.resolution, width, rng).to(self.device)
 
     @property
     def resolution(self) -> int:
@@ -70,17 +89,29 @@ class Clip(nn.Module):
         tokens = self.tokenizer(list(captions)).to(self.device)
         if not isinstance(self.net, open_clip.CLIP) or not len(tokens):
             return tokens
+        if self.prompt is not None and self.prompt.text is not None:  # the prompt's words take of the room
+            tokens = shortened(tokens, len(self.net.positional_embedding) - len(self.prompt.text))
         return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]  # the end of text is the largest id
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, those of start and end left out; where the tokenizer can tell (byte pairs, CLIP's own)."""
+        tokenizer: Any = self.tokenizer
+        return tokenizer.decode(ids)
+
+    def seen(self, images: Image) -> Float[Tensor, "b 3 size size"]:
+        """What the vision tower is given: resized, normalized, and framed where there is a frame."""
+        pixels = self.pixels(images)
+        return pixels if self.prompt is None else self.prompt.framed(pixels)
+
     def encode_image(self, images: Image) -> Embedding:
-        return normalize(self.net.visual(self.pixels(images)).float(), dim=-1)
+        return normalize(self.net.visual(self.seen(images)).float(), dim=-1)
 
     def encode_places(self, images: Image) -> tuple[Embedding, Float[Tensor, "b p d"]]:
         """f(x), and f at each place of the last map, in one pass: patches of a transformer, cells of a convolution.
 
         Raises NotImplementedError for a tower that shows no map in the space of its embedding.
         """
-        whole, places = places_of(self.net.visual, self.pixels(images))
+        whole, places = places_of(self.net.visual, self.seen(images))
         return normalize(whole.float(), dim=-1), normalize(places.float(), dim=-1)
 
     def encode_text(self, tokens: Int[Tensor, "c l"], embedded: Float[Tensor, "c l w"] | None = None) -> Embedding:
@@ -91,7 +122,8 @@ class Clip(nn.Module):
                 )
             return normalize(self.net.encode_text(tokens).float(), dim=-1)
         embedded = self.embed_tokens(tokens) if embedded is None else embedded
-        return normalize(causal_text(self.net, tokens, embedded).float(), dim=-1)
+        context = None if self.prompt is None else self.prompt.text
+        return normalize(causal_text(self.net, tokens, embedded, context).float(), dim=-1)
 
     def embed_tokens(self, tokens: Int[Tensor, "c l"]) -> Float[Tensor, "c l w"]:
         return self.net.get_submodule("token_embedding")(tokens)

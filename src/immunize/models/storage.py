@@ -15,9 +15,11 @@ from tokenizers import Tokenizer
 from immunize.config import dump, parse
 from immunize.models import whole
 from immunize.models.clip import Architecture, Clip, Tokenize, build
+from immunize.models.prompt import PromptSize
 from immunize.models.tokenizer import BytePairs
 
 WEIGHTS, DESCRIPTION, TOKENIZER, LOG = "model.safetensors", "model.json", "tokenizer.json", "log.json"
+PROMPT = "prompt."
 
 
 def save(model: Clip, folder: Path, log: str | None = None) -> None:
@@ -25,9 +27,12 @@ def save(model: Clip, folder: Path, log: str | None = None) -> None:
 
     Raises NotWritten, and then leaves what was there as it was.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
+    state = model.net.state_dict()
     description = {"architecture": dump(model.architecture), "tokenizer": _describe(model.tokenizer)}
-    files = {WEIGHTS: safe(weights)}
+    if model.prompt is not None:
+        state |= {PROMPT + name: value for name, value in model.prompt.state_dict().items()}
+        description["prompt"] = dump(model.prompt.size)
+    files = {WEIGHTS: safe({name: value.detach().cpu().contiguous() for name, value in state.items()})}
     if isinstance(model.tokenizer, BytePairs):
         files[TOKENIZER] = model.tokenizer.tokenizer.to_str(pretty=True).encode()
     if log is not None:
@@ -46,7 +51,12 @@ def read(folder: Path) -> Clip:
     architecture = parse(description["architecture"], Architecture, str(folder / DESCRIPTION))
     with torch.random.fork_rng():
         model = build(architecture, _tokenizer(description["tokenizer"], folder))
-    model.net.load_state_dict(load_file(folder / WEIGHTS))
+    weights = load_file(folder / WEIGHTS)
+    if "prompt" in description:
+        model.give_prompt(parse(description["prompt"], PromptSize, str(folder / DESCRIPTION)))
+        names = [name for name in weights if name.startswith(PROMPT)]
+        model.get_submodule("prompt").load_state_dict({n.removeprefix(PROMPT): weights.pop(n) for n in names})
+    model.net.load_state_dict(weights)
     return model.eval()
 
 

@@ -35,6 +35,10 @@ class BytePairs:
         rows = [[self.start, *ids, self.end] + [0] * (length - 2 - len(ids)) for ids in pieces]
         return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of these pieces, special ones left out; lower-case words with spaces between them come back as they were."""
+        return self.tokenizer.decode([i for i in ids if i != self.end], skip_special_tokens=True)
+
 
 def train(captions: Iterable[str], size: int, context: int) -> BytePairs:
     """At most `size` pieces, learnt from the captions; the same captions give the same tokenizer in every process.

@@ -17,8 +17,9 @@ from immunize.data.scenes.world import Scene
 class Caption:
     """t' ~ p(t | x), image to text: of a scene the grammar, which knows its truth; elsewhere a captioner.
 
-    n: captions an image. weights: a local folder of a published captioner (BLIP and others that transformers loads for
-    image to text); nothing is downloaded. Raises ConfigurationError for images without a truth and no weights.
+    n: captions an image. weights: a local folder of a captioner, `models/<preset>/captioner` of the stage `captioner` or a
+    published one (BLIP and others that transformers loads for image to text); nothing is downloaded. Raises
+    ConfigurationError for images without a truth and no weights.
     """
 
     n: Annotated[int, Field(ge=1)] = 4
