@@ -20,7 +20,7 @@ COLUMNS = {  # the measure -> its heading and how it is written
     "text_gap": ("Text gap", "{:.4f}"),
     "image_gap": ("Image gap", "{:.4f}"),
 }
-PREFIX, BASELINE = "mat_plus_", "mat_plus_none"
+PREFIX, BASELINE = "mat_plus_", "mat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Row:
 def rows(root: Path, preset: str, metrics: Metrics) -> list[Row]:
     """One row for each data/<preset>/augment/<name>/measures.json, by alphabet, `none` first; none where there is none.
 
-    gained: points of R@1 under `joint` over MAT on the sparse pairs, the mean of both directions; None where one of the
-    two was not trained or attacked.
+    gained: points of R@1 under `joint` over `mat`, which has the pairs of `none`, the mean of both directions; None where
+    one of the two was not trained or attacked.
     """
     found = {path.parent.name: path for path in (root / "data" / preset / "augment").glob("*/measures.json")}
     return [
@@ -59,7 +59,8 @@ def markdown(table: Sequence[Row]) -> str:
 
 def _row(name: str, measures: dict[str, Number], metrics: Metrics) -> Row:
     cells = [_text(measures.get(key), form) for key, (_, form) in COLUMNS.items()]
-    joint, before = _joint(metrics, PREFIX + name), _joint(metrics, BASELINE)
+    before = _joint(metrics, BASELINE)
+    joint = before if name == "none" else _joint(metrics, PREFIX + name)
     gained = None
     if None not in (*joint, *before) and name != "none":
         gained = sum(value or 0.0 for value in joint) / 2 - sum(value or 0.0 for value in before) / 2
