@@ -92,7 +92,7 @@ def recorded(passes: list[Pass], method: Method) -> Iterator[None]:
             stack.enter_context(patch.object(Clip, name, keeping(getattr(Clip, name))))
         folder = method.inner.text.language if isinstance(method.inner, SGA) else None
         if folder is not None:
-            known = language.load(folder).model
+            known = language.load(folder, method.inner.text.cache).model
 
             def keep(module: Any, inputs: Any, named: dict[str, Tensor]) -> None:
                 passes.append(Pass(lambda _, honest=dict(named): known(**honest).logits, (), (), False, False, False))

@@ -17,11 +17,11 @@ from immunize.data.loader import Pairs
 from immunize.defense.method import Method
 from immunize.defense.sampling import generator, pairs_of_step, rows_of_step
 from immunize.defense.team import Team, training_norms
-from immunize.defense.views import Embedded, View, Views
+from immunize.defense.views import View, Views
 from immunize.models import Clip
 from immunize.models.remembering import Remembering
 
-Found = dict[View, Float[Tensor, "..."]]  # each view has its own number of rows
+Found = dict[View, Tensor]  # of images, captions and places, so of several shapes
 
 
 class Given(NamedTuple):
@@ -125,7 +125,7 @@ def _look(model: Clip, part: Part, method: Method, wanted: Sequence[View], draw:
         return {view: views(view) for view in wanted}
 
 
-def _gathered(view: View, found: Sequence[Found], parts: Sequence[Part], whole: Batch, team: Team) -> Embedded:
+def _gathered(view: View, found: Sequence[Found], parts: Sequence[Part], whole: Batch, team: Team) -> Tensor:
     """The view of the whole batch, from the parts of all processes."""
     own, at = torch.cat([one[view].detach() for one in found]), torch.cat([part.at(view) for part in parts])
     return team.whole(own, at, len(whole.captions if view.tower == "text" else whole))

@@ -45,7 +45,7 @@ class Views:
         reference: Clip | None = None,
         wanted: Collection[View] = (),
         images: Callable[[Batch], Embedding] | None = None,
-        known: Mapping[View, Embedded] | None = None,
+        known: Mapping[View, Tensor] | None = None,
     ) -> None:
         self.clean, self.attacked = clean, attacked
         self._models = {"student": model, "reference": reference}
