@@ -129,7 +129,11 @@ def test_ten_kills_are_resumed_to_the_bytes_of_the_undisturbed_run(
         )
         for seed in range(2)
     ]  # fmt: skip
-    said = [server.communicate() for server in servers]
+    try:
+        said = [server.communicate() for server in servers]
+    finally:
+        for server in servers:
+            server.kill()
     assert [server.returncode for server in servers] == [0, 0], said
     expected = checkpoint.contents(tmp_path / "undisturbed-0/out")
     assert sorted(path.name for path in (tmp_path / "undisturbed-0/out").iterdir()) == [

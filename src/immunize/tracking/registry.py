@@ -45,6 +45,7 @@ def published(client: MlflowClient, preset: str, lock: dict[str, Any]) -> dict[s
 
 
 def name_of(preset: str, made: Made) -> str:
+    """The name in the registry: immunize-<preset>-<defense>."""
     return f"immunize-{preset}-{made.folder.name}"
 
 
