@@ -44,9 +44,8 @@ def test_shards_worked_on_backwards_are_the_whole(
     merged = gathered((one for piece in reversed(pieces) for one in piece), real(attacks), 11)
     one_process = Remembering(models.load(source.root / source.model))
     assert [*evaluate(one_process, {"earlier": attacks["text"]}, held_out, seed=9, sample=3)]  # and leaves what it met
-    settings = {"seed": 3, "block": 4, "sample": 11}
-    whole = list(evaluate(one_process, attacks, held_out, **settings))
-    parts = list(evaluate(one_process, attacks, held_out, **settings, find=lambda *_: merged))
+    whole = list(evaluate(one_process, attacks, held_out, seed=3, block=4, sample=11))
+    parts = list(evaluate(one_process, attacks, held_out, seed=3, block=4, sample=11, find=lambda *_: merged))
     for one, other in zip(whole, parts, strict=True):
         texts = []
         for each in (one, other):
