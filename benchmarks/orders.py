@@ -18,7 +18,8 @@ from torch import Generator
 from immunize.attacks import PGD, SGA, Attack, BertAttack, SepAttack, Simultaneous, Then
 from immunize.attacks.text import Relaxed
 from immunize.data.loader import Pairs
-from immunize.evaluation.suite import quantized, score
+from immunize.evaluation.blocks import quantized
+from immunize.evaluation.suite import score
 from immunize.metrics.interval import bootstrap
 from immunize.metrics.retrieval import recall
 from immunize.models import load

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from environment import QUIET, environment
+from immunize.cluster import RETRIES, cluster
 from immunize.config import ConfigurationError
 from immunize.pipeline.halving import Halving
 from immunize.pipeline.overrides import overridden
@@ -30,7 +29,6 @@ from trial import records as trials_of
 from trial import run_trial
 from worktree import call
 
-RETRIES = 3  # of a trial whose worker died; one that failed fails again
 Record = dict[str, Any]
 
 
@@ -47,7 +45,8 @@ def sweep(
     wanted, commit = read(path), call("git", "rev-parse", revision, root=Path(root))
     points, halving = list(wanted.points()), _halving(wanted)
     records, failed = list[Record](), list[str]()
-    with cluster(jobs, address) as ray:
+    code = os.pathsep.join([str(Path(__file__).parent), environment(ROOT)["PYTHONPATH"]])
+    with cluster(jobs if address is None else address, {**QUIET, "PYTHONPATH": code}) as ray:
         work = ray.remote(num_cpus=1, max_retries=RETRIES)(_trial)
         running: dict[Any, tuple[int, Trial]] = {}
         while True:
@@ -83,21 +82,6 @@ def _halving(search: Search) -> Halving:
 def _trial(root: str, revision: str, search: Search, one: Trial) -> Record:
     """In a worker: Ray shows what is printed."""
     return run_trial(Path(root), revision, search, one, lambda line: print(f"{one.name}: {line}", flush=True))
-
-
-@contextmanager
-def cluster(jobs: int, address: str | None) -> Iterator[Any]:
-    """Ray on this machine with `jobs` workers, or the cluster at `address`, whose machines share this file system."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-
-    code = os.pathsep.join([str(Path(__file__).parent), environment(ROOT)["PYTHONPATH"]])
-    here = {"num_cpus": jobs, "include_dashboard": False} if address is None else {"address": address}
-    ray.init(**here, runtime_env={"env_vars": {**QUIET, "PYTHONPATH": code}}, logging_level=logging.WARNING)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 def _show(root: Path, folder: Path, emit: Callable[[str], None]) -> None:

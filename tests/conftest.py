@@ -25,10 +25,12 @@ Shell = Callable[..., str]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` a file's tests share a worker and its fixtures; the contract's go wherever there is room."""
+    """With `--dist loadgroup` a file's tests share a worker and its fixtures; of the contract's, those of one case do."""
     for item in items:
         if item.path.name != "test_contract.py":
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+        elif case := getattr(item, "callspec", None):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path} {case.id}"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,8 +13,9 @@ from torch import Generator, Tensor
 from immunize.attacks import PGD, SGA, BertAttack, Noise
 from immunize.batch import Batch, Outcome
 from immunize.data.loader import Pairs
+from immunize.evaluation.blocks import Claims
 from immunize.evaluation.checks import distrust
-from immunize.evaluation.suite import Attacked, Claims, evaluate, score
+from immunize.evaluation.suite import Attacked, evaluate, score
 from immunize.models import Clip
 from immunize.threats import Ball
 

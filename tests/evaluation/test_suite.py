@@ -12,8 +12,9 @@ from immunize.attacks import PGD, SGA, Attack, BertAttack, Noise
 from immunize.batch import Batch, Outcome
 from immunize.config import parse
 from immunize.data.loader import Pairs
+from immunize.evaluation.blocks import quantized
 from immunize.evaluation.recording import Subject, result
-from immunize.evaluation.suite import Attacked, evaluate, quantized, score
+from immunize.evaluation.suite import Attacked, evaluate, score
 from immunize.models import Clip
 from immunize.models.encode import encode_captions
 from immunize.threats import Ball

@@ -9,7 +9,8 @@ import pytest
 from immunize.attacks import PGD
 from immunize.config import parse
 from immunize.data.loader import Pairs
-from immunize.evaluation.suite import perturbed, score
+from immunize.evaluation.blocks import here
+from immunize.evaluation.suite import changed, score
 from immunize.evaluation.sweep import Curve, sweep
 from immunize.metrics.retrieval import recall
 from immunize.models import Clip
@@ -29,7 +30,9 @@ def test_from_clean_to_the_floor(trained: Clip, pairs: Pairs, pgd: PGD) -> None:
 def test_each_point_is_the_attack_at_that_radius(trained: Clip, some: Pairs, pgd: PGD) -> None:
     found = sweep(trained, Curve(pgd, (2 / 255,), images=10), some, seed=5, block=10)
     narrow = replace(pgd, threat=Ball("linf", 2 / 255))
-    there, _ = score(trained, perturbed(trained, narrow, some.head(10), 5, 10, 10, "").pairs)
+    there, _ = score(
+        trained, changed(some.head(10), here(trained, some.head(10), {"": narrow}, 10, seed=5, block=10)[""])
+    )
     assert (found.tr_r1, found.ir_r1) == ([round(recall(there.image, 1), 2)], [round(recall(there.caption, 1), 2)])
 
 

@@ -15,8 +15,8 @@ from immunize.attacks.compose import modalities
 from immunize.batch import Batch
 from immunize.config import dump, frozen
 from immunize.data.loader import Pairs
+from immunize.evaluation.blocks import Found, attacked, gathered
 from immunize.evaluation.results import SCHEMA
-from immunize.evaluation.suite import Found, under
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions, encode_images
 
@@ -88,7 +88,9 @@ def classified(
         raise ValueError(
             f"{attack.kind} changes captions, and a class has a prompt that is given; attack the image alone"
         )
-    return under(model, attack, _batches(pairs, classes, block), seed, len(pairs), attack.kind)
+    name, batches = attack.kind, _batches(pairs, classes, block)
+    found = (one for batch in batches for one in attacked(model, {name: attack}, batch, seed))
+    return gathered(found, [name], len(pairs))[name]
 
 
 def record(

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from immunize.config import dump
+from immunize.evaluation.blocks import Claims
 from immunize.evaluation.results import Flag, Result
-from immunize.evaluation.suite import Attacked, Claims
+from immunize.evaluation.suite import Attacked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
-from torch import Generator, Tensor
+from jaxtyping import Float
+from torch import Tensor
 
 from immunize.attacks import Attack
-from immunize.attacks.victim import bank_of
-from immunize.batch import Batch, Embedding, Outcome
+from immunize.batch import Embedding
 from immunize.data.loader import Pairs
+from immunize.evaluation.blocks import Claims, Finds, Found, here
 from immunize.metrics.retrieval import Ranks, ranks
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions, encode_images
-from immunize.objectives import margin
-from immunize.progress import Record, watch
 
 
 class Scored(NamedTuple):
@@ -27,17 +25,6 @@ class Scored(NamedTuple):
 
     ranks: Ranks
     similarity: Float[Tensor, " c"]
-
-
-class Claims(NamedTuple):
-    """What an attack says of itself, beside the margins before and after the rounding to 8 bits.
-
-    Above 0 an image is fooled or, where it has a target, led to it.
-    """
-
-    outcome: Outcome
-    exact: Float[Tensor, " b"]
-    rounded: Float[Tensor, " b"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +58,19 @@ def evaluate(
     seed: int = 0,
     block: int = 100,
     sample: int | None = None,
+    find: Finds | None = None,
 ) -> Iterator[Attacked]:
     """Each attack on the first `sample` images (all), `block` at a time, with all as the gallery; None is the clean data.
 
     Every attack starts from the clean pairs and the same seed, and sees each image with all its captions. The block
-    changes no result, but where an objective has negatives (`infonce`) these are the captions of the block.
+    changes no result, but where an objective has negatives (`infonce`) these are the captions of the block. `find`: who
+    attacks (`shards.fanned`; this process); all attacks are over before the first is scored, here, in the whole gallery.
     """
     still = encode_images(model, pairs.images.to(model.device))
     before = score(model, pairs, still)
     count = len(pairs) if sample is None else min(sample, len(pairs))
+    find = find or partial(here, model, pairs, seed=seed, block=block)
+    found = find(real(attacks), count)
     for name, attack in attacks.items():
         if attack is None:
             yield Attacked(
@@ -93,8 +84,9 @@ def evaluate(
                 seconds=0.0,
             )
             continue
-        after, claims, seconds = perturbed(model, attack, pairs, seed, block, count, name)
-        moved = torch.cat([encode_images(model, after.images[:count].to(model.device)), still[count:]])
+        one = found[name]
+        after = changed(pairs, one)
+        moved = torch.cat([encode_images(model, one.images.to(model.device)), still[count:]])
         yield Attacked(
             pairs=after,
             clean=pairs,
@@ -103,64 +95,21 @@ def evaluate(
             count=count,
             name=name,
             attack=attack,
-            seconds=seconds,
-            claims=claims,
+            seconds=one.seconds,
+            claims=one.claims,
         )
 
 
-class Perturbed(NamedTuple):
-    """Pairs after an attack, what it says it did, and the seconds that it took."""
-
-    pairs: Pairs
-    claims: Claims | None
-    seconds: float
+def real(attacks: Mapping[str, Attack | None]) -> dict[str, Attack]:
+    """Those that attack: clean data is not found but given."""
+    return {name: attack for name, attack in attacks.items() if attack is not None}
 
 
-def perturbed(
-    model: DualEncoder, attack: Attack, pairs: Pairs, seed: int, block: int, count: int, label: str
-) -> Perturbed:
-    """The pairs after the attack on the first `count` images, which are rounded (not truncated) to 8 bits."""
-    batches = (pairs.batch(index, whole=True) for index in torch.arange(count).split(block))
-    found = under(model, attack, batches, seed, count, label)
-    images = torch.cat([found.images, pairs.images[count:]])
-    captions = (*found.captions, *pairs.captions[len(found.captions) :])
-    return Perturbed(replace(pairs, images=images, captions=captions), found.claims, found.seconds)
-
-
-class Found(NamedTuple):
-    """What an attack made of some batches, one after the other."""
-
-    images: UInt8[Tensor, "n 3 h w"]
-    captions: tuple[str, ...]
-    claims: Claims | None
-    seconds: float
-
-
-def under(model: DualEncoder, attack: Attack, batches: Iterable[Batch], seed: int, count: int, label: str) -> Found:
-    """Each batch under the attack with the same seed, `count` images in all; only the attack's own time is counted."""
-    images: list[Tensor] = []
-    captions: list[str] = []
-    claims: list[Claims] = []
-    seconds: list[float] = []
-
-    def attacked() -> Iterator[Record]:
-        for batch in batches:
-            batch, start = batch.to(model.device), time.perf_counter()
-            found = attack(model, batch, Generator().manual_seed(seed))
-            images.append(quantized(found.images))  # waits for the device, so that the clock tells the truth
-            seconds.append(time.perf_counter() - start)
-            captions.extend(found.captions)
-            claims.extend(_claims(model, found, images[-1]))
-            yield {"step": sum(map(len, images))}
-
-    for _ in watch(attacked(), count, label, "images"):
-        pass
-    return Found(torch.cat(images), tuple(captions), _joined(claims) if claims else None, sum(seconds))
-
-
-def quantized(images: Float[Tensor, "b 3 h w"]) -> UInt8[Tensor, "b 3 h w"]:
-    """round(255 x) as 8-bit integers."""
-    return (images * 255).round().to(torch.uint8).cpu()
+def changed(pairs: Pairs, one: Found) -> Pairs:
+    """The pairs, of which the first images and their captions are those found, 8-bit as a file would hold them."""
+    images = torch.cat([one.images, pairs.images[len(one.images) :]])
+    captions = (*one.captions, *pairs.captions[len(one.captions) :])
+    return replace(pairs, images=images, captions=captions)
 
 
 def score(model: DualEncoder, pairs: Pairs, image: Embedding | None = None) -> Scored:
@@ -168,27 +117,3 @@ def score(model: DualEncoder, pairs: Pairs, image: Embedding | None = None) -> S
     image = encode_images(model, pairs.images.to(model.device)) if image is None else image
     text, owner = encode_captions(model, pairs.captions), pairs.owner.to(model.device)
     return Scored(ranks(image, text, owner), (image[owner] * text).sum(dim=1).cpu())
-
-
-def _claims(model: DualEncoder, found: Batch, rounded: UInt8[Tensor, "b 3 h w"]) -> Iterator[Claims]:
-    if found.outcome is None:
-        return
-    bank = bank_of(model, found, targeted=bool(found.targets))
-    exact, after = (margin(encode_images(model, x.to(model.device)), bank).cpu() for x in (found.images, rounded))
-    yield Claims(found.outcome, exact, after)
-
-
-def _joined(claims: Sequence[Claims]) -> Claims:
-    """The claims of all blocks as one, on the CPU."""
-    outcomes = [one.outcome for one in claims]
-    costs = {
-        name: torch.cat([getattr(outcome, name).cpu() for outcome in outcomes])
-        for name in ("success", "value", "forwards", "backwards", "texts")
-    }
-    reasons = dict.fromkeys(reason for outcome in outcomes for reason in outcome.rejected)
-    rejected = {
-        reason: torch.cat([o.rejected.get(reason, torch.zeros_like(o.forwards)).cpu() for o in outcomes])
-        for reason in reasons
-    }
-    exact, rounded = (torch.cat([getattr(one, name) for one in claims]) for name in ("exact", "rounded"))
-    return Claims(Outcome(**costs, rejected=rejected), exact, rounded)

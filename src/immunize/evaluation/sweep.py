@@ -7,8 +7,9 @@ from dataclasses import replace
 from immunize.attacks import PGD
 from immunize.config import frozen
 from immunize.data.loader import Pairs
+from immunize.evaluation.blocks import here
 from immunize.evaluation.results import Sweep
-from immunize.evaluation.suite import perturbed, score
+from immunize.evaluation.suite import changed, score
 from immunize.metrics.retrieval import recall
 from immunize.models import DualEncoder
 from immunize.threats import Ball, Norm, Radius
@@ -35,8 +36,10 @@ def sweep(model: DualEncoder, curve: Curve, pairs: Pairs, *, seed: int, block: i
     some = pairs.head(curve.images)
     recalls = []
     for radius in curve.eps:
+        name = f"eps {radius:.4f}"
         wider = replace(curve.attack, threat=Ball(curve.norm, radius))
-        found = score(model, perturbed(model, wider, some, seed, block, len(some), f"eps {radius:.4f}").pairs).ranks
-        recalls.append((round(recall(found.image, 1), 2), round(recall(found.caption, 1), 2)))
+        one = here(model, some, {name: wider}, len(some), seed=seed, block=block)[name]
+        reached = score(model, changed(some, one)).ranks
+        recalls.append((round(recall(reached.image, 1), 2), round(recall(reached.caption, 1), 2)))
     tr, ir = zip(*recalls)
     return Sweep(attack="pgd", eps=list(curve.eps), tr_r1=list(tr), ir_r1=list(ir))

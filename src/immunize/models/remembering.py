@@ -41,3 +41,13 @@ class Remembering(Wrapped):
         if self._table is None:
             return encode(captions)
         return self._table[torch.tensor([self._row[caption] for caption in captions], device=self._table.device)]
+
+    def branch(self, captions: Sequence[str]) -> Remembering:
+        """A memory of its own that begins with what this one knows of `captions`, whatever else it has met."""
+        own = Remembering(self.model, self.limit)
+        known = [caption for caption in dict.fromkeys(captions) if caption in self._row]
+        if self._table is not None:
+            own._table = torch.empty_like(self._table)
+            own._table[: len(known)] = self._table[[self._row[caption] for caption in known]]
+            own._row = dict(zip(known, range(len(known))))
+        return own

@@ -1,4 +1,7 @@
-"""Stage `evaluate`: one model under every attack: `python -m immunize.stages.evaluate mat`."""
+"""Stage `evaluate`: one model under every attack: `python -m immunize.stages.evaluate mat`.
+
+With IMMUNIZE_RAY=4 the attacks are made by four processes (`evaluation.shards`), and the same files come out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from immunize.evaluation import adversarial, results
 from immunize.evaluation.checks import distrust
 from immunize.evaluation.comparing import compared
 from immunize.evaluation.recording import Subject, result
-from immunize.evaluation.suite import evaluate
+from immunize.evaluation.results import Result
+from immunize.evaluation.shards import Source, fanned
+from immunize.evaluation.suite import evaluate, real
 from immunize.evaluation.sweep import Curve, sweep
 from immunize.models.remembering import Remembering
 
@@ -60,21 +65,25 @@ def main(defense: str) -> None:
     params = load("evaluate", Params)
     folder = Path("models") / preset() / ("pretrain" if defense == "pretrain" else f"immunize/{defense}")
     reports = Path("reports") / preset()
-    pairs = Pairs.read(Path("data") / preset() / "collect", params.split)
+    collected = Path("data") / preset() / "collect"
+    pairs = Pairs.read(collected, params.split)
     model = Remembering(models.load(folder))
     subject = Subject(preset=preset(), defense=defense, model_hash=models.digest(folder), device=str(model.device))
     rounds = [(params.attacks, params.sample, params.probe)]
     if params.named is not None:
         rounds.append(({**params.named.attacks}, params.named.sample, 0))
-    found = []
-    for attacks, sample, probe in rounds:
-        for attacked in evaluate(model, attacks, pairs, seed=params.seed, block=params.block, sample=sample):
-            flags = distrust(model, attacked, images=probe, seed=params.seed)
-            found.append(result(attacked, subject, params.seed, flags))
-            adversarial.keep(attacked, reports / "adversarial" / defense / attacked.name, params.kept)
+    source = Source(Path.cwd(), folder, collected, params.split)
+    jobs = [(real(attacks), min(sample or len(pairs), len(pairs))) for attacks, sample, _ in rounds]
+    same, found = {"seed": params.seed, "block": params.block}, list[Result]()
+    with fanned(source, jobs, **same, cuda=model.device.type == "cuda") as find:
+        for attacks, sample, probe in rounds:
+            for attacked in evaluate(model, attacks, pairs, **same, sample=sample, find=find):
+                flags = distrust(model, attacked, images=probe, seed=params.seed)
+                found.append(result(attacked, subject, params.seed, flags))
+                adversarial.keep(attacked, reports / "adversarial" / defense / attacked.name, params.kept)
     for one in compared(found):
         results.write(one, reports / "results" / defense / f"{one.attack}.json")
-    curve = sweep(model, params.sweep, pairs, seed=params.seed, block=params.block)
+    curve = sweep(model, params.sweep, pairs, **same)
     results.write(curve, reports / "results" / defense / "sweep.json")
 
 
