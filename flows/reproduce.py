@@ -71,7 +71,7 @@ def at_once(stages: int) -> TaskRunner[Any]:
 
 
 def threads(jobs: int) -> int:
-    """Of each stage, so that all of them together have a thread a core: on small models two stages pass one with two threads."""
+    """Of each stage, so that together they have a thread a core: on small models two stages pass one with two threads."""
     return max(1, (os.cpu_count() or 1) // jobs)
 
 
