@@ -50,6 +50,21 @@ def test_values_and_gradients_are_open_clips(text: dict[str, object]) -> None:
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(mine, expected, strict=True))
 
 
+def test_the_models_own_way_to_an_embedding_shares_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, computed = tower(), list[int]()
+
+    def counted(tokens: Tensor, shared: bool) -> object:
+        tree = beginnings(tokens, shared=shared)
+        computed.append(len(tree.first))
+        return tree
+
+    monkeypatch.setattr("immunize.models.causal.beginnings", counted)
+    tokens = model.tokenize(["a dog runs", "a dog runs", "a dog sits"])
+    model.encode_text(tokens)
+    model.encode_text(tokens, model.embed_tokens(tokens))
+    assert computed == [7, 15]  # start, a, dog, runs, end, sits, end; with vectors of its own each caption has all five
+
+
 def test_each_caption_has_a_gradient_of_its_own_where_vectors_are_given() -> None:
     model = tower()
     tokens = model.tokenize(CAPTIONS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -106,7 +106,8 @@ def _cut(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given) ->
     own = given.team.rows(draw.size)
     victim = Remembering(model, max(20_000, 16 * len(whole.captions)))  # each part is ranked against the same captions
     parts = []
-    for rows in own.tensor_split(ceil(len(own) / (draw.chunk or len(own)))):  # even: batch norms need two images
+    count = math.ceil(len(own) / (draw.chunk or len(own)))
+    for rows in own.tensor_split(count):  # of nearly one size: a batch norm fails on a single image left over
         texts = torch.isin(whole.owner, rows).nonzero().flatten()
         pixels = pairs.images[images[rows]].float().div_(255)
         clean = replace(whole.take(rows), images=pixels).to(model.device)

@@ -121,7 +121,6 @@ class Clip(nn.Module):
                     f"{type(self.net).__name__} takes no token vectors; use open_clip's CLIP class"
                 )
             return normalize(self.net.encode_text(tokens).float(), dim=-1)
-        embedded = self.embed_tokens(tokens) if embedded is None else embedded
         context = None if self.prompt is None else self.prompt.text
         return normalize(causal_text(self.net, tokens, embedded, context).float(), dim=-1)
 
