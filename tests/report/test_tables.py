@@ -67,5 +67,6 @@ def test_how_many_images_were_attacked(run: Path) -> None:
 
 
 def test_a_name_that_is_a_defense_and_an_attack_has_a_place_in_both() -> None:
+    assert ordered(["immunized", "mat_plus_eda", "matter", "mat"]) == ["mat", "mat_plus_eda", "immunized", "matter"]
     assert ordered(["mat", "leaf", "fare", "zeta"]) == ["fare", "leaf", "mat", "zeta"]
     assert ordered(["sga", "leaf", "clean", "bert_attack"], ATTACKS) == ["clean", "bert_attack", "leaf", "sga"]

@@ -65,6 +65,14 @@ def attack_label(name: str) -> str:
 
 
 def ordered(names: Iterable[str], among: Iterable[str] = DEFENSES) -> list[str]:
-    """Known names in the order above, the others after them by alphabet; `among`: ATTACKS, for some names are in both."""
-    known = list(among)
-    return sorted(names, key=lambda n: (known.index(n) if n in known else len(known), n))
+    """Known names in the order above, `mat_plus_eda` behind `mat`, the others at the end, by alphabet.
+
+    `among`: ATTACKS, for some names are in both.
+    """
+    place = {name: i for i, name in enumerate(among)}
+
+    def key(name: str) -> tuple[int, str]:
+        known = max((one for one in place if name == one or name.startswith(f"{one}_")), key=len, default=None)
+        return (len(place), name) if known is None else (place[known], name.removeprefix(known))
+
+    return sorted(names, key=key)
