@@ -37,7 +37,8 @@ def test_a_known_caption_is_not_encoded_again(trained: Clip, asked: list[tuple[s
     again = encode_captions(model, ["a blue box", "a green star", "a red ball", "a green star"])
     assert asked == [("a red ball", "a blue box"), ("a green star",)]
     assert torch.equal(first, again[[2, 0]])
-    assert torch.allclose(again, encode_captions(trained, ["a blue box", "a green star", "a red ball", "a green star"]))
+    plain = encode_captions(trained, ["a blue box", "a green star", "a red ball", "a green star"])
+    assert torch.allclose(again, plain, atol=1e-6)
 
 
 def test_a_full_memory_is_emptied_and_too_many_captions_are_not_kept(
