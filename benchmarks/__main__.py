@@ -97,12 +97,12 @@ def _training(rounds: int) -> Iterator[str]:
     made = training.read(PROJECT)
     if made is None:  # made by `make repro`
         return
-    folder, tables, method = made
-    found = training.step(load(folder), Pairs.read(tables, "train"), training.parsed(method), 128, rounds)
+    folder, tables, method, batch = made
+    found = training.step(load(folder), Pairs.read(tables, "train"), training.parsed(method), batch, rounds)
     yield "\n## Training: `mat` of the preset scenes\n"
-    yield f"- A step on 128 images: {found.seconds:.2f} CPU-s, {found.over:.3f} times its {found.passes} bare passes."
+    yield f"- A step on {batch} images: {found.seconds:.2f} CPU-s, {found.over:.3f} times its {found.passes} bare passes."
     yield f"- Of a step the text attack is {found.text:.1%}."
-    case = scaling.Case(str(folder), str(tables), method, 128, steps=rounds)
+    case = scaling.Case(str(folder), str(tables), method, batch, steps=rounds)
     one, two = scaling.measured(case), scaling.measured(case, 2)
     yield f"- Two processes, one thread each: {two.speed / one.speed:.2f} times the pairs per second of one.\n"
     points = scaling.against_batch(case, SIZES, CHUNK)

@@ -44,9 +44,10 @@ class Step(NamedTuple):
     passes: int
 
 
-def mat(preset: Path) -> dict[str, Any]:
-    """The method of `immunize.mat` in a preset, as configured there."""
-    return yaml.safe_load(preset.read_text())["immunize"]["mat"]["method"]
+def mat(preset: Path) -> tuple[dict[str, Any], int]:
+    """The method of `immunize.mat` in a preset, as configured there, and its batch."""
+    recipe = yaml.safe_load(preset.read_text())["immunize"]["mat"]
+    return recipe["method"], recipe["training"]["batch"]
 
 
 def step(model: Clip, pairs: Pairs, method: Method, batch: int, rounds: int) -> Step:
@@ -141,10 +142,10 @@ def replay(model: Clip, passes: list[Pass]) -> None:
         p.requires_grad_(learns)
 
 
-def read(project: Path) -> tuple[Path, Path, dict[str, Any]] | None:
-    """Model, pairs and method of the preset `scenes`, where `make repro` has made them."""
+def read(project: Path) -> tuple[Path, Path, dict[str, Any], int] | None:
+    """Model, pairs, method and batch of the preset `scenes`, where `make repro` has made them."""
     model, pairs = project / "models/scenes/pretrain", project / "data/scenes/collect"
-    return (model, pairs, mat(project / "presets/scenes.yaml")) if model.exists() and pairs.exists() else None
+    return (model, pairs, *mat(project / "presets/scenes.yaml")) if model.exists() and pairs.exists() else None
 
 
 def parsed(method: dict[str, Any]) -> Method:
