@@ -84,7 +84,7 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
     team = here()
     first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
     with learning(model, method.trains) as parameters, compiled(model, training.compile):
-        optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr, fused=True)
+        optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
         running = Running(model, training.average) if training.average else None
         done, records = checkpoint.resume(folder, model, optimizer, running)
         team.agree(done, folder)
