@@ -44,20 +44,24 @@ class Step(NamedTuple):
     passes: int
 
 
-def mat(preset: Path) -> tuple[dict[str, Any], int]:
-    """The method of `immunize.mat` in a preset, as configured there, and its batch."""
-    recipe = yaml.safe_load(preset.read_text())["immunize"]["mat"]
-    return recipe["method"], recipe["training"]["batch"]
+def mat(preset: Path) -> dict[str, Any]:
+    """The recipe `immunize.mat` of a preset, as written there."""
+    return yaml.safe_load(preset.read_text())["immunize"]["mat"]
 
 
 def step(model: Clip, pairs: Pairs, method: Method, batch: int, rounds: int) -> Step:
-    """Steps of training in turns with their own passes, replayed bare: same inputs, same flags, sums in place of losses."""
+    """Steps of training in turns with their own passes, replayed bare: same inputs, same flags, sums in place of losses.
+
+    After one epoch: what is computed once for a caption is known by then.
+    """
     passes: list[Pass] = []
     text: list[float] = []
-    training = Training(steps=rounds + 2, batch=batch, warmup=1, log=1, checkpoint=rounds + 2)
+    epoch = len(pairs) // batch
+    training = Training(steps=epoch + rounds + 2, batch=batch, warmup=1, log=1, checkpoint=epoch + rounds + 2)
     with TemporaryDirectory() as folder:
         steps = train(model, pairs, method, training, Path(folder))
-        next(steps)  # what is done once
+        for _ in range(epoch + 1):
+            next(steps)
 
         def one() -> None:
             passes.clear()
@@ -143,9 +147,10 @@ def replay(model: Clip, passes: list[Pass]) -> None:
 
 
 def read(project: Path) -> tuple[Path, Path, dict[str, Any], int] | None:
-    """Model, pairs, method and batch of the preset `scenes`, where `make repro` has made them."""
-    model, pairs = project / "models/scenes/pretrain", project / "data/scenes/collect"
-    return (model, pairs, *mat(project / "presets/scenes.yaml")) if model.exists() and pairs.exists() else None
+    """Model, pairs, method and batch of `mat` in the preset `scenes`, where `make repro` has made them."""
+    recipe = mat(project / "presets/scenes.yaml")
+    model, pairs = project / "models/scenes/pretrain", project / "data/scenes" / recipe["pairs"]
+    return (model, pairs, recipe["method"], recipe["training"]["batch"]) if model.exists() and pairs.exists() else None
 
 
 def parsed(method: dict[str, Any]) -> Method:
