@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 
 import reproduce as module
-from reproduce import reproduce
+from reproduce import reproduce, threads
 from stage import StageFailed, reproduce_stage
 
 FLOW = Path(module.__file__)
@@ -105,3 +105,8 @@ def test_a_canceled_flow_leaves_no_process_and_the_next_recovers(server, toy, pr
     assert processes() == []
     preset_line("seconds: 90", "seconds: 0")
     assert reproduce_stage("immunize@mat", toy, print) == "Restored"
+
+
+def test_the_stages_at_work_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert [threads(jobs) for jobs in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
