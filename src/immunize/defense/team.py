@@ -51,7 +51,7 @@ class Team:
         flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in learnt])
         dist.all_reduce(flat)
         for p, gradient in zip(learnt, flat.split([p.numel() for p in learnt]), strict=True):
-            p.grad = gradient.view_as(p).clone(memory_format=torch.preserve_format)
+            p.grad = torch.empty_like(p).copy_(gradient.view_as(p))  # p's strides: a fused optimizer reads it as p lies
 
     @torch.no_grad()
     def share_statistics(self, model: nn.Module) -> None:

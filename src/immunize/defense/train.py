@@ -84,9 +84,10 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
     team = here()
     first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
     with learning(model, method.trains) as parameters, compiled(model, training.compile):
-        optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr)
+        optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr, fused=True)
         running = Running(model, training.average) if training.average else None
-        done, records = checkpoint.resume(folder, model, optimizer, running)
+        with team.leader_first():  # a corrupt state is put aside once, before the others look
+            done, records = checkpoint.resume(folder, model, optimizer, running)
         team.agree(done, folder)
         yield from records
         losses: list[torch.Tensor] = []

@@ -95,7 +95,8 @@ class MaskedLanguage:
         return found
 
     def _other(self, ids: Sequence[int], word: str, k: int) -> tuple[str, ...]:
-        return tuple(self.vocabulary[i] for i in ids if self.vocabulary[i] != word.lower())[:k]
+        own = word.lower()
+        return tuple([other for i in ids if (other := self.vocabulary[i]) != own][:k])
 
     @torch.no_grad()
     def embed(self, captions: Sequence[str], block: int = 256) -> Float[Tensor, "n d"]:

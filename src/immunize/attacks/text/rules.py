@@ -40,6 +40,8 @@ class Rules:
         self.budget = [threat.budget(len(words)) for words in self.original]
         self.rejected: dict[str, list[int]] = {}  # constraint -> refusals of each image
         self._met: set[Edit | Rewrite] = set()
+        self._images = len(batch)
+        self._reasons: dict[tuple[str, str, bool], str | None] = {}  # the same words stand in many captions
         self._names = telling_words(batch.gallery) if batch.labels is not None else frozenset[str]()
         self._own: list[set[str]] = [set() for _ in range(len(batch))]
         for image, caption in zip(self.owner, batch.captions):
@@ -124,10 +126,13 @@ class Rules:
 
     def _reason(self, caption: int, word: str, substitute: str) -> str | None:
         """The constraint on single words that is broken."""
-        if self.threat.distinct and substitute.lower() in self._names:
-            return "distinct"
-        return self.threat.refusal(word, substitute, self.truth[caption])
+        key = word, substitute, self.truth[caption] is not None
+        if key not in self._reasons:
+            taken = self.threat.distinct and substitute.lower() in self._names
+            self._reasons[key] = "distinct" if taken else self.threat.refusal(word, substitute, self.truth[caption])
+        return self._reasons[key]
 
     def _refuse(self, reason: str, caption: int, count: int = 1) -> None:
-        images = self.rejected.setdefault(reason, [0] * len(self.batch))
-        images[self.owner[caption]] += count
+        if reason not in self.rejected:
+            self.rejected[reason] = [0] * self._images
+        self.rejected[reason][self.owner[caption]] += count
