@@ -23,6 +23,8 @@ from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, train
 from immunize.models import Clip, language
 
+LOG = 10  # steps between two records, as in the presets
+
 
 class Pass(NamedTuple):
     """One forward pass as a step made it; wants: which inputs had a gradient, learns: whether the weights had."""
@@ -50,17 +52,19 @@ def mat(preset: Path) -> dict[str, Any]:
 
 
 def step(model: Clip, pairs: Pairs, method: Method, batch: int, rounds: int) -> Step:
-    """Steps of training in turns with their own passes, replayed bare: same inputs, same flags, sums in place of losses.
+    """Ten steps of training (up to a record) in turns with their own passes, replayed bare: same inputs, same flags, sums
+    in place of losses.
 
     After one epoch: what is computed once for a caption is known by then.
     """
     passes: list[Pass] = []
     text: list[float] = []
-    epoch = len(pairs) // batch
-    training = Training(steps=epoch + rounds + 2, batch=batch, warmup=1, log=1, checkpoint=epoch + rounds + 2)
+    epoch = len(pairs) // batch // LOG + 1
+    last = LOG * (epoch + rounds + 2)
+    training = Training(steps=last, batch=batch, warmup=1, log=LOG, checkpoint=last)
     with TemporaryDirectory() as folder:
         steps = train(model, pairs, method, training, Path(folder))
-        for _ in range(epoch + 1):
+        for _ in range(epoch):
             next(steps)
 
         def one() -> None:
@@ -71,10 +75,10 @@ def step(model: Clip, pairs: Pairs, method: Method, batch: int, rounds: int) -> 
         timings = in_turns({"step": one, "bare": lambda: replay(model, passes)}, rounds)
         steps.close()
     return Step(
-        seconds=timings["step"].median,
+        seconds=timings["step"].median / LOG,
         over=timings["step"].over(timings["bare"]),
         text=statistics.median(a / b for a, b in zip(text, timings["step"].seconds, strict=True)) if text else 0.0,
-        passes=len(passes),
+        passes=len(passes) // LOG,
     )
 
 

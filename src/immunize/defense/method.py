@@ -20,6 +20,7 @@ from immunize.defense.terms import Consistency, Term
 from immunize.defense.trainable import Trains
 from immunize.defense.views import View, Views
 from immunize.models import Clip, DualEncoder
+from immunize.models.remembering import Remembering
 
 
 @frozen
@@ -74,7 +75,7 @@ class Method:
         if self.inner is None:
             return batch
         if not isinstance(self.inner, Drift):
-            return self.inner(model, batch, rng)
+            return self.inner(Remembering(model), batch, rng)  # each half of it asks for the same captions
         if reference is None:
             raise ValueError("inner: drift is away from the model before training: give the loss its `reference`")
         return self.inner(model, reference, batch, rng)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[BOS]"
 WORD_START = "▁"
+REMEMBERED = 2**15  # captions
 END = "[EOS]"  # kept as the highest id: open_clip pools the text at the largest token
 
 
@@ -23,6 +24,7 @@ class BytePairs:
         self.context = context
         self.start = tokenizer.token_to_id(START)
         self.end = tokenizer.get_vocab_size()
+        self._known: dict[str, list[int]] = {}  # in training the same captions come again and again
 
     @property
     def vocabulary(self) -> int:
@@ -30,7 +32,13 @@ class BytePairs:
         return self.end + 1
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "c l"]:
-        pieces = [e.ids[: self.context - 2] for e in self.tokenizer.encode_batch_fast(list(captions))]
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
+        if len(self._known) + len(new) > REMEMBERED:
+            self._known.clear()
+            new = list(dict.fromkeys(captions))
+        for caption, found in zip(new, self.tokenizer.encode_batch_fast(new), strict=True):
+            self._known[caption] = found.ids[: self.context - 2]
+        pieces = [self._known[caption] for caption in captions]
         length = max((len(ids) for ids in pieces), default=0) + 2
         rows = [[self.start, *ids, self.end] + [0] * (length - 2 - len(ids)) for ids in pieces]
         return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+START, END = 0, 1  # rows of the words that every caption has
 Tokenize = Callable[[Sequence[str]], Int[Tensor, "c l"]]
 
 
@@ -25,8 +26,11 @@ class WordTokens:
         tokens = tokenize(captions)
         self.device = tokens.device
         ends = tokens.argmax(dim=1)  # the end of text is the largest id
-        self._start = int(tokens[0, 0]) if len(tokens) else 0
         self._end = int(tokens.max()) if len(tokens) else 0
+        # all tokens met so far, one after the other, and where each word's are; START and END stand for two words
+        self._flat = torch.tensor([int(tokens[0, 0]) if len(tokens) else 0, self._end])
+        self._first, self._count = torch.tensor([0, 1]), torch.tensor([1, 1])
+        self._row: dict[str, int] = {}
         self._seen = tokens.shape[1]  # a caption of so many tokens is not cut
         self._context: int | None = None
         self.by_word = len(tokens) > 0 and bool((tokens.gather(1, ends[:, None]) == self._end).all())
@@ -39,13 +43,17 @@ class WordTokens:
             return self.tokenize(captions)
         sentences = [caption.split() for caption in captions]
         self.read(set(chain.from_iterable(sentences)))
-        rows = [[*chain.from_iterable(map(self._pieces.__getitem__, words))] for words in sentences]
-        if max(map(len, rows)) + 2 > self._seen:
-            rows = [row[: self.context - 2] for row in rows]
-        lengths = torch.tensor([len(row) + 2 for row in rows])
-        flat = torch.tensor([i for row in rows for i in (self._start, *row, self._end)])
-        tokens = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+        words = torch.tensor([w for words in sentences for w in (START, *map(self._row.__getitem__, words), END)])
+        count = self._count[words]
+        met = count.cumsum(0)  # tokens of this word and of all before it
+        last = torch.tensor([len(words) + 2 for words in sentences]).cumsum(0) - 1
+        lengths = met[last].diff(prepend=met.new_zeros(1))
+        flat = self._flat[(self._first[words] + count - met).repeat_interleave(count) + torch.arange(int(met[-1]))]
+        tokens = torch.zeros(len(lengths), int(lengths.max()), dtype=torch.int64)
         tokens[torch.arange(tokens.shape[1]) < lengths[:, None]] = flat
+        if tokens.shape[1] > self._seen and tokens.shape[1] > self.context:
+            tokens = tokens[:, : self.context].contiguous()
+            tokens[lengths > self.context, -1] = self._end
         return tokens.to(self.device)
 
     def read(self, words: set[str]) -> None:
@@ -54,9 +62,13 @@ class WordTokens:
         if new:
             rows = self.tokenize(new)
             ends = rows.argmax(dim=1).tolist()
-            self._pieces.update(
-                (word, tuple(row[1:end])) for word, row, end in zip(new, rows.tolist(), ends, strict=True)
-            )
+            pieces = [tuple(row[1:end]) for row, end in zip(rows.tolist(), ends, strict=True)]
+            self._row.update(zip(new, range(len(self._row) + 2, len(self._row) + 2 + len(new))))
+            self._pieces.update(zip(new, pieces))
+            count = torch.tensor([len(ids) for ids in pieces])
+            self._first = torch.cat([self._first, len(self._flat) + count.cumsum(0) - count])
+            self._count = torch.cat([self._count, count])
+            self._flat = torch.cat([self._flat, torch.tensor([*chain.from_iterable(pieces)], dtype=torch.int64)])
 
     def pieces(self, word: str) -> tuple[int, ...]:
         """The ids of a word."""

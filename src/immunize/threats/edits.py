@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import field
 from functools import lru_cache
 from typing import Annotated
@@ -18,6 +18,8 @@ from immunize.threats.constraints import (
     same_part_of_speech,
     word_list,
 )
+
+Verdict = Callable[[str, str], str | None]  # (word, substitute) -> the constraint that is broken
 
 
 @frozen
@@ -61,11 +63,11 @@ class Edits:
 
     def refusal(self, word: str, substitute: str, truth: str | None) -> str | None:
         """The name of the first constraint that `substitute` for `word` breaks; None where it may stand."""
-        old, new = word.lower(), substitute.lower()
-        for constraint in _constraints(self, truth is not None):
-            if not constraint.holds(old, new):
-                return constraint.name
-        return None
+        return self.verdicts(truth is not None)(word.lower(), substitute.lower())
+
+    def verdicts(self, known: bool) -> Verdict:
+        """`refusal` of lower-case words where scenes are known or are not; what was asked before is remembered."""
+        return _verdicts(self, known)
 
     def allows(self, word: str, substitute: str, truth: str | None) -> bool:
         """Whether `substitute` is another word, and may stand for `word` in a caption of an image with this scene."""
@@ -86,5 +88,11 @@ class Edits:
 
 
 @lru_cache(maxsize=64)
-def _constraints(threat: Edits, known: bool) -> tuple[Constraint, ...]:
-    return tuple(threat.constraints(known))
+def _verdicts(threat: Edits, known: bool) -> Verdict:
+    constraints = tuple(threat.constraints(known))
+
+    @lru_cache(maxsize=2**17)  # the same few thousand pairs of words come in every batch
+    def verdict(old: str, new: str) -> str | None:
+        return next((constraint.name for constraint in constraints if not constraint.holds(old, new)), None)
+
+    return verdict

@@ -41,7 +41,7 @@ class Rules:
         self.rejected: dict[str, list[int]] = {}  # constraint -> refusals of each image
         self._met: set[Edit | Rewrite] = set()
         self._images = len(batch)
-        self._reasons: dict[tuple[str, str, bool], str | None] = {}  # the same words stand in many captions
+        self._verdicts = threat.verdicts(False), threat.verdicts(True)  # where the scene is not known, and where it is
         self._names = telling_words(batch.gallery) if batch.labels is not None else frozenset[str]()
         self._own: list[set[str]] = [set() for _ in range(len(batch))]
         for image, caption in zip(self.owner, batch.captions):
@@ -126,11 +126,10 @@ class Rules:
 
     def _reason(self, caption: int, word: str, substitute: str) -> str | None:
         """The constraint on single words that is broken."""
-        key = word, substitute, self.truth[caption] is not None
-        if key not in self._reasons:
-            taken = self.threat.distinct and substitute.lower() in self._names
-            self._reasons[key] = "distinct" if taken else self.threat.refusal(word, substitute, self.truth[caption])
-        return self._reasons[key]
+        new = substitute.lower()
+        if new in self._names and self.threat.distinct:
+            return "distinct"
+        return self._verdicts[self.truth[caption] is not None](word.lower(), new)
 
     def _refuse(self, reason: str, caption: int, count: int = 1) -> None:
         if reason not in self.rejected:
