@@ -78,3 +78,8 @@ def test_a_tokenizer_of_whole_captions_is_left_alone() -> None:
 
 def test_no_captions_are_no_reason_to_fail(trained: Clip) -> None:
     assert WordTokens(trained.tokenize, ()).by_word is False
+
+
+def test_words_are_not_read_alone_where_the_words_around_decide(trained: Clip) -> None:
+    read = WordTokens(trained.tokenize, CAPTIONS, alone=False)
+    assert not read.by_word and torch.equal(read(CAPTIONS), trained.tokenize(CAPTIONS))
