@@ -1,0 +1,1 @@
+"""Defenses that act when a model is asked, its weights as they are."""
