@@ -10,9 +10,10 @@ from torch import nn
 
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, checkpoint, train
-from immunize.defense.averaging import Running, frozen_copy
+from immunize.defense.averaging import Running
 from immunize.defense.terms import Contrast
 from immunize.models import Clip
+from immunize.models.blending import frozen_copy
 from immunize.models.initial import Small
 
 METHOD = Method((Contrast(),))

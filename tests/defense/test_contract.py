@@ -16,11 +16,11 @@ from immunize.batch import Batch
 from immunize.config import dump, parse
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, checkpoint, train
-from immunize.defense.averaging import frozen_copy
 from immunize.defense.sampling import pairs_of_step
 from immunize.defense.terms import Contrast, Divergence, Fused, Term
 from immunize.defense.trainable import Prompts, learning, learnt
 from immunize.models import Clip
+from immunize.models.blending import frozen_copy
 from immunize.models.initial import Small
 
 ROOT = Path(__file__).parents[2]

@@ -11,11 +11,11 @@ from immunize.batch import Batch
 from immunize.config import ConfigurationError, parse
 from immunize.data.loader import Pairs
 from immunize.defense import Method
-from immunize.defense.averaging import frozen_copy
 from immunize.defense.inner import Drift, scaled
 from immunize.defense.sampling import pairs_of_step
 from immunize.defense.terms import Anchor, Contrast
 from immunize.models import Clip
+from immunize.models.blending import frozen_copy
 from immunize.models.encode import encode_captions, encode_images
 from immunize.threats import Ball, Edits
 

@@ -15,12 +15,12 @@ from torch import Generator, nn
 from immunize.config import parse
 from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, checkpoint, train
-from immunize.defense.averaging import frozen_copy
 from immunize.defense.parts import Draw, Given, backward
 from immunize.defense.sampling import generator, pairs_of_step
 from immunize.defense.team import Team
 from immunize.defense.trainable import learning
 from immunize.models import Clip
+from immunize.models.blending import frozen_copy
 from immunize.models.initial import Small
 
 ASCENT = {"kind": "pgd", "threat": {"norm": "linf", "eps": "8/255"}, "steps": 2}

@@ -1,19 +1,9 @@
-"""Weights averaged: along the run, and with those it started from."""
+"""Weights averaged along the run."""
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
-
-from immunize.models import Clip
-
-
-def frozen_copy(model: Clip) -> Clip:
-    """The model as it is now, in evaluation mode, and never to learn; the tokenizer is shared."""
-    copy = deepcopy(model, {id(model.tokenizer): model.tokenizer})
-    return copy.eval().requires_grad_(False)
 
 
 class Running:
@@ -35,14 +25,3 @@ class Running:
                 self.state[name].lerp_(value, 1 - keep)
             else:
                 self.state[name].copy_(value)
-
-
-@torch.no_grad()
-def blend(model: Clip, first: Clip, share: float) -> None:
-    """w <- share * w + (1 - share) * w_first in place: WiSE-FT between robust and clean weights (arXiv:2109.01903).
-
-    A prompt that the start had not is kept whole."""
-    start = first.state_dict()
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and name in start:
-            value.copy_(torch.lerp(start[name], value, share))

@@ -15,7 +15,7 @@ from torch import nn
 from immunize.config import frozen
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
-from immunize.defense.averaging import Running, blend, frozen_copy
+from immunize.defense.averaging import Running
 from immunize.defense.compiled import compiled
 from immunize.defense.features import Features
 from immunize.defense.method import Method
@@ -24,6 +24,7 @@ from immunize.defense.sampling import generator, pairs_of_step
 from immunize.defense.team import here
 from immunize.defense.trainable import learning
 from immunize.models import Clip
+from immunize.models.blending import blend, frozen_copy
 
 Record = dict[str, int | float]
 

@@ -16,10 +16,10 @@ class WordTokens:
     """`tokenize` of a model for captions that share most of their words, each distinct word being tokenized once.
 
     It is tried on `captions` first: where the tokenizer does not split words one by one, or ends a text by another id
-    than its largest, every caption goes through it whole.
+    than its largest, every caption goes through it whole. alone: False where it is known that the words around decide.
     """
 
-    def __init__(self, tokenize: Tokenize, captions: Sequence[str]) -> None:
+    def __init__(self, tokenize: Tokenize, captions: Sequence[str], alone: bool = True) -> None:
         self.tokenize = tokenize
         self._pieces: dict[str, tuple[int, ...]] = {}
         tokens = tokenize(captions)
@@ -29,7 +29,7 @@ class WordTokens:
         self._end = int(tokens.max()) if len(tokens) else 0
         self._seen = tokens.shape[1]  # a caption of so many tokens is not cut
         self._context: int | None = None
-        self.by_word = len(tokens) > 0 and bool((tokens.gather(1, ends[:, None]) == self._end).all())
+        self.by_word = alone and len(tokens) > 0 and bool((tokens.gather(1, ends[:, None]) == self._end).all())
         if self.by_word:
             mine = self(captions)
             self.by_word = mine.shape == tokens.shape and torch.equal(mine, tokens)

@@ -42,3 +42,8 @@ class Wrapped(nn.Module):
     @property
     def resolution(self) -> int:
         return self.model.resolution
+
+    @property
+    def by_word(self) -> bool:
+        """Whether `tokenize` gives each word the ids that it gives the word alone, as far as the wrappers know."""
+        return self.model.by_word if isinstance(self.model, Wrapped) else True

@@ -16,6 +16,7 @@ from immunize.batch import Batch, Embedding, Outcome
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.encode import encode_captions, encode_images, untouched
 from immunize.models.words import WordTokens
+from immunize.models.wrapped import Wrapped
 from immunize.objectives import fooled
 from immunize.threats import Edits
 
@@ -30,7 +31,8 @@ class Draft:
     def __init__(self, model: DualEncoder, batch: Batch, image: Embedding, guide: Embedding, rules: Rules) -> None:
         self.model, self.batch, self.rules = model, batch, rules
         self.words = list(rules.original)
-        self.tokens = WordTokens(model.tokenize, batch.captions)
+        alone = model.by_word if isinstance(model, Wrapped) else True
+        self.tokens = WordTokens(model.tokenize, batch.captions, alone)
         self.image, self.guide = image, guide[batch.owner]
         self.texts = batch.owner.new_zeros(len(batch))
         self.text, self.value = self.score([Rewrite(c, words) for c, words in enumerate(self.words)])
