@@ -96,5 +96,3 @@ def _tpr(
 def _interval(values: Float[Tensor, " s"]) -> Interval:
     low, high = values.quantile(LEVELS).tolist()
     return Interval(low, high)
-
-

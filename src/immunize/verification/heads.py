@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -97,7 +98,7 @@ class Perceptron:
     def _fresh(self, inputs: int, rng: Generator) -> Weights:
         """He's initialization (arXiv:1502.01852 sec. 2.2)."""
         sizes, weights = (inputs, *self.hidden, 1), {}
-        for k, (before, after) in enumerate(zip(sizes, sizes[1:])):
+        for k, (before, after) in enumerate(pairwise(sizes)):
             weights[f"w{k}"] = (torch.randn(after, before, generator=rng) * (2 / before) ** 0.5).requires_grad_()
             weights[f"b{k}"] = torch.zeros(after, requires_grad=True)
         return weights

@@ -20,17 +20,13 @@ def check(images: Any, texts: Any) -> None:
         raise ValueError(f"texts: a sequence of strings is needed, one for each image, not a {type(texts).__name__}")
     if len(texts) != len(images):
         raise ValueError(f"{len(images)} images and {len(texts)} texts: pair i is image i with text i")
-    if len(images) and not images.shape[2] * images.shape[3]:
-        raise ValueError(f"images[0] has no pixels: {images.shape[2]} x {images.shape[3]}")
     _check_pixels(images)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"texts[{i}] is a {type(text).__name__}, not a string")
-        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-            raise ValueError(f"texts[{i}] holds half of a surrogate pair, which no encoding has: decode it anew")
+    _check_texts(texts)
 
 
 def _check_pixels(images: Tensor) -> None:
+    if len(images) and not images.shape[2] * images.shape[3]:
+        raise ValueError(f"images[0] has no pixels: {images.shape[2]} x {images.shape[3]}")
     bad = ~((images >= 0) & (images <= 1))  # NaN is neither
     if bool(bad.any()):
         image, channel, row, column = bad.nonzero()[0].tolist()
@@ -39,6 +35,14 @@ def _check_pixels(images: Tensor) -> None:
             f"images[{image}] has {value:g} at channel {channel}, row {row}, column {column}: pixels are in [0, 1], the "
             "normalization is inside the model"
         )
+
+
+def _check_texts(texts: Sequence[Any]) -> None:
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"texts[{i}] is a {type(text).__name__}, not a string")
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise ValueError(f"texts[{i}] holds half of a surrogate pair, which no encoding has: decode it anew")
 
 
 def read(texts: Sequence[str], longest: int) -> list[str]:

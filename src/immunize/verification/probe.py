@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from immunize.batch import Image
 from immunize.models import DualEncoder, language
 from immunize.models.encode import encode_captions, encode_images
 from immunize.serving.denoise import Cleaner
-from immunize.serving.spelling import Spelling
+from immunize.serving.spelling import Spelling, core
 from immunize.serving.views import Views
 from immunize.verification import evidence
 from immunize.verification.evidence import Features, Seen
@@ -46,7 +46,7 @@ class Probe:
     clean: DualEncoder
     banks: tuple[Reference, Reference]
     vocabulary: Vocabulary
-    views: Views = Views()
+    views: Views = field(default_factory=Views)
     denoise: Denoise | None = None
     language: str | None = None
     seed: int = 0
@@ -117,7 +117,8 @@ def reference(model: DualEncoder, images: Tensor, texts: Sequence[str]) -> Refer
 
 def corrector(vocabulary: Vocabulary, folder: str | None) -> Denoise:
     """Unknown words become the nearest known ones; the masked language model in `folder` votes among them."""
-    words = sorted(vocabulary.counts, key=lambda word: (-vocabulary.counts[word], word))
+    counts = {core(word)[1]: count for word, count in sorted(vocabulary.counts.items(), key=lambda one: one[1])}
+    words = sorted(counts.keys() - {""}, key=lambda word: (-counts[word], word))
     return Cleaner(Spelling(words), None if folder is None else language.load(folder))
 
 
@@ -125,4 +126,3 @@ def _edits(old: str, new: str) -> float:
     """Words that differ, or that one text has more."""
     a, b = old.split(), new.split()
     return float(sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b)))
-

@@ -62,7 +62,7 @@ def _ridge(given: Embedding, wanted: Embedding) -> Float[Tensor, "d d"]:
 def tensors(value: object, prefix: str = "") -> dict[str, Tensor]:
     """Every tensor of a dataclass of tensors and dataclasses, by its dotted name."""
     if isinstance(value, Tensor):
-        return {prefix.removesuffix("."): value.detach().cpu().contiguous()}
+        return {prefix.removesuffix("."): value.detach().cpu().clone().contiguous()}
     found: dict[str, Tensor] = {}
     for field in fields(value):  # type: ignore[arg-type]
         found |= tensors(getattr(value, field.name), f"{prefix}{field.name}.")

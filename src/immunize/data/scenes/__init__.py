@@ -33,7 +33,9 @@ class Scenes:
     kind: Literal["scenes"] = "scenes"
 
     def records(self) -> Iterator[Record]:
-        order = sorted(self.counts, key=lambda split: (split == "calibration", split))  # a later idea, that moves no other
+        order = sorted(
+            self.counts, key=lambda split: (split == "calibration", split)
+        )  # a later idea, that moves no other
         for which, split in enumerate(order):
             for index in range(self.counts[split]):
                 rng = np.random.default_rng([self.seed, which, index])
