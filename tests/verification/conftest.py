@@ -30,7 +30,7 @@ HEADS: dict[str, Any] = {
 SETTINGS = Settings(alpha=0.2, twice=0.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """What the tests share; `calibration` and `test` are pairs that no verifier was fitted on."""
 

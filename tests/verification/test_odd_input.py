@@ -27,12 +27,11 @@ STRANGE = (
     "a\u200bb",
     "[MASK] [UNK]",
 )
-texts = st.one_of(
-    st.sampled_from(STRANGE),
-    st.text(max_size=60),
-    st.text(alphabet=st.characters(categories=["Cc", "Cf", "Cs", "Mn", "So"]), max_size=20),
-    st.sampled_from(["a red circle", "two small stars on a striped ground"]),
-    st.sampled_from(["x", "red ", "é", "🎨", "\n"]).map(lambda piece: piece * (100_000 // len(piece))),
+PIECES = (*STRANGE, "x", "red ", "é", "a red circle", "two small stars on a striped ground")
+texts = st.one_of(  # a piece, and how many characters of it: a failing example is to be read
+    st.tuples(st.sampled_from(PIECES), st.sampled_from([0, 0, 0, 100_000])),
+    st.tuples(st.text(max_size=60), st.just(0)),
+    st.tuples(st.text(alphabet=st.characters(categories=["Cc", "Cf", "Cs", "Mn", "So"]), max_size=20), st.just(0)),
 )
 sides = st.sampled_from([0, 1, 2, 3, 5, 31, 32, 33, 64])
 
@@ -47,22 +46,18 @@ def picture(height: int, width: int, how: str, seed: int) -> Tensor:
     return image
 
 
-pictures = st.builds(
-    picture,
-    sides,
-    sides,
-    st.sampled_from(["random", "random", "zeros", "ones", "nan", "inf", "below", "above"]),
-    st.integers(0, 10_000),
-)
+HOW = ("random", "random", "zeros", "ones", "nan", "inf", "below", "above")
+pictures = st.tuples(sides, sides, st.sampled_from(HOW), st.integers(0, 10_000))
 
 
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(image=pictures, text=texts)
-@example(image=torch.zeros(1, 3, 32, 32), text="a " * 50_000)
-@example(image=torch.ones(1, 3, 1, 64), text="\x00" * 100_000)
-def test_a_verdict_or_one_clear_error(fitted: Fitted, image: Tensor, text: str) -> None:
+@given(shown=pictures, said=texts)
+@example(shown=(32, 32, "zeros", 0), said=("a ", 100_000))
+@example(shown=(1, 64, "ones", 0), said=("\x00", 100_000))
+def test_a_verdict_or_one_clear_error(fitted: Fitted, shown: tuple[int, int, str, int], said: tuple[str, int]) -> None:
+    image, text = picture(*shown), said[0] * max(1, said[1] // max(len(said[0]), 1))
     verifier = fitted.verifiers["perceptron"]
     bad_pixels = not image.numel() or not bool(((image >= 0) & (image <= 1)).all())
     bad_text = any("\ud800" <= c <= "\udfff" for c in text)
@@ -71,8 +66,8 @@ def test_a_verdict_or_one_clear_error(fitted: Fitted, image: Tensor, text: str) 
             verifier.score(image, [text])
         return
     verdict = verifier.score(image, [text])
-    assert torch.isfinite(verdict.misaligned).all() and torch.isfinite(verdict.manipulated).all()
-    assert verdict.flagged.shape == (1,) and int(verdict.passes) in (2, 9)
+    finite = bool(torch.isfinite(torch.stack([verdict.misaligned, verdict.manipulated])).all())
+    assert finite and verdict.flagged.shape == (1,) and int(verdict.passes) in (2, 12)
 
 
 @pytest.mark.parametrize("text", STRANGE[:7] + STRANGE[8:])

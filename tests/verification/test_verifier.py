@@ -80,12 +80,12 @@ def test_the_first_score_has_exact_gradients(verifier: Verifier, fitted: Fitted)
 
 
 def test_passes_are_counted(verifier: Verifier, fitted: Fitted) -> None:
-    """Two in the first look; in the band four views, two noises and one text more."""
+    """Two in the first look; in the band four views, two noises, a gradient for three and one text more."""
     verdict = verifier.score(fitted.held.pixels, fitted.held.texts)
     with torch.no_grad():
         first = verifier.first(verifier.head, fitting.measure(verifier.probe, fitted.held).cheap)
     twice = verifier.band.holds(first)
-    assert torch.equal(verdict.passes, torch.where(twice, FIRST + 7, FIRST))
+    assert torch.equal(verdict.passes, torch.where(twice, FIRST + 10, FIRST))
     assert 0 < int(twice.sum()) < len(twice)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -45,8 +45,8 @@ class Params:
     """`answers` and `clean`: folders below models/<preset>, the model that is watched and the branch beside it.
 
     train: attack families that the heads learn from; seen: the same at other budgets; unseen: families that no head has met.
-    head: the one that is saved, of the three that are compared. fit: images of the split `calibration` that heads and band
-    learn from, the rest sets the thresholds. bank: training images that are the reference. sample: test images that are
+    head: the one that is saved, of the three that are compared. fit: images of `split` that heads and band learn from, the
+    rest sets the thresholds; no model was trained on it. bank: training images that are the reference. sample: test images that are
     attacked. benign: shifts that the heads learn to let pass; shifts: those they are tried on. language: the masked model
     that votes where a misspelling is undone; null: the commonest word.
     """
@@ -56,6 +56,7 @@ class Params:
     train: dict[str, Attack]
     unseen: dict[str, Attack]
     seen: dict[str, Attack] = field(default_factory=dict)
+    split: Literal["calibration", "validation"] = "calibration"
     head: Head = Perceptron()
     settings: Settings = Settings()
     alphas: tuple[float, ...] = (0.05, 0.01)
@@ -76,7 +77,7 @@ class Params:
 def main() -> None:
     params = load("verify", Params)
     root, collected = Path("models") / preset(), Path("data") / preset() / "collect"
-    held_out = examples.of(Pairs.read(collected, "calibration"))
+    held_out = examples.of(Pairs.read(collected, params.split))
     test = examples.of(Pairs.read(collected, "test"))
     if len(held_out) <= params.fit:
         raise ValueError(

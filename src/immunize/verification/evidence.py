@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
 from immunize.batch import Embedding, Image
 from immunize.verification.reference import Reference
@@ -26,17 +25,16 @@ class Seen(NamedTuple):
 
 
 def grain(images: Image) -> Features:
-    """What a second difference in both directions leaves of the pixels, without any encoder: a perturbation is mostly that.
+    """What second differences leave of the pixels, without any encoder: a perturbation is mostly that.
 
     r = x * [1 -2 1]' [1 -2 1] / 4 knows no edge along an axis (Ker and Boehme 2008, for steganalysis). mean, loud: logs of
     its mean size and root mean square. below_k: mean of exp(-|r| / k), k in 255ths, a soft share of the quiet pixels.
-    right, down, diagonal, color: correlation of r with its neighbors and between its channels. Depends on camera and
-    codec, so noise and JPEG move it too: they belong among what a head learns to let pass.
+    right, down, diagonal, color: correlation of r with its neighbors and between its channels. along_*: the second
+    difference in one direction, which stripes do not escape. Depends on camera and codec, so noise and JPEG move it too:
+    they belong among what a head learns to let pass.
     """
-    kernel = torch.tensor([1.0, -2.0, 1.0]).to(images)
-    padded = pad(images, (2, 2, 2, 2), mode="replicate")
-    r = conv2d(padded, (kernel[:, None] * kernel / 4).expand(3, 1, 3, 3), groups=3)
-    size, by_image = r.abs() * 255, (1, 2, 3)
+    r, size = grained(images), grained(images).abs() * 255
+    by_image = (1, 2, 3)
     power = r.square().mean(dim=by_image) + TINY
     found = {"mean": (size.mean(dim=by_image) + 0.1).log(), "loud": (power * 255**2 + 0.01).log() / 2}
     found |= {f"below_{k}": (-size / k).exp().mean(dim=by_image) for k in (1, 2, 4, 8, 16)}
@@ -46,7 +44,45 @@ def grain(images: Image) -> Features:
         "diagonal": r[..., 1:, 1:] * r[..., :-1, :-1],
         "color": r[:, 1:] * r[:, :-1],
     }
-    return found | {name: product.mean(dim=by_image) / power for name, product in products.items()}
+    count = max(r[0].numel(), 1)  # not the product's own: in one row of pixels nothing has a neighbor below
+    found |= {name: product.sum(dim=by_image) / count / power for name, product in products.items()}
+    for name, axis in (("rows", -1), ("columns", -2)):
+        one = _second(images, axis).abs() * 255 / 2
+        found[f"along_{name}"] = (one.mean(dim=by_image) + 0.1).log()
+        found |= {f"along_{name}_{k}": (-one / k).exp().mean(dim=by_image) for k in (2, 8)}
+    return found
+
+
+def grained(images: Image) -> Image:
+    """x * [1 -2 1]' [1 -2 1] / 4, the edge repeated."""
+    return _second(_second(images, -1), -2) / 4
+
+
+def _second(x: Image, axis: int) -> Image:
+    """x[i - 1] - 2 x[i] + x[i + 1] along an axis."""
+    count = x.shape[axis]
+    place = torch.arange(count, device=x.device)
+    before, after = (x.index_select(axis, (place + step).clamp(0, count - 1)) for step in (-1, 1))
+    return before - 2 * x + after
+
+
+def uphill(images: Image, slope: Image) -> Features:
+    """Does the grain of the image lie along the slope of the pair's cosine? cos(r, slope), both as `grained`, and over signs.
+
+    Who climbed on the model left his steps in the pixels; noise of the same size did not climb. A matched filter.
+    """
+    r, g = grained(images), grained(slope)
+    by_image = (1, 2, 3)
+    size = (r.square().sum(dim=by_image) * g.square().sum(dim=by_image)).sqrt()
+    reach = r.abs().mean(dim=by_image) * 255
+    along = (r * g).sum(dim=by_image) / (size + 1e-9 * (1 + size))
+    steep = g.abs().sum(dim=by_image)
+    return {
+        "along": along,
+        "signed": (r * g).sum(dim=by_image) / (r.abs().amax(dim=by_image) * steep + TINY),
+        "reach": along * reach,
+        "steep": (steep + 1e-6).log(),
+    }
 
 
 def alignment(seen: Seen, bank: Reference, scale: Float[Tensor, ""]) -> Features:
@@ -134,14 +170,16 @@ def residual(seen: Seen, bank: Reference) -> Features:
 def stability(seen: Seen, moved: Float[Tensor, "v n d"]) -> Features:
     """What weak views change: cos(f_v, f_v(T_j x)), the pair's cosine, and how many directions the changes span.
 
-    rank: (sum l)^2 / sum l^2 of the eigenvalues l of the changes' Gram matrix (participation ratio), 1 to the number of views.
+    kept_j, change_j: of view j alone. rank: (sum l)^2 / sum l^2 of the eigenvalues l of the changes' Gram matrix
+    (participation ratio), from 1 to the number of views.
     """
     kept = (moved * seen.image).sum(dim=2)
     change = (moved * seen.text).sum(dim=2) - (seen.image * seen.text).sum(dim=1)
     shift = (moved - seen.image).transpose(0, 1)
     gram = shift @ shift.transpose(1, 2)
     trace = gram.diagonal(dim1=1, dim2=2).sum(dim=1)
-    return {
+    each = {f"kept_{j}": one for j, one in enumerate(kept)} | {f"change_{j}": one for j, one in enumerate(change)}
+    return each | {
         "kept": kept.mean(dim=0),
         "least_kept": kept.amin(dim=0),
         "spread": (kept.var(dim=0, unbiased=False) + TINY).sqrt(),

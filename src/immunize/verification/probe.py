@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from immunize.batch import Image
+from immunize.batch import Embedding, Image
 from immunize.models import DualEncoder, language
 from immunize.models.encode import encode_captions, encode_images
 from immunize.serving.denoise import Cleaner
@@ -54,8 +54,8 @@ class Probe:
 
     @property
     def looks(self) -> int:
-        """Image passes of a second look."""
-        return len(self.views) + len(RADII)
+        """Passes of a second look: the views, the noises, a gradient, which costs three, and the text spelled again."""
+        return len(self.views) + len(RADII) + 3 + (self.denoise is not None)
 
     def glance(self, images: Image, texts: Sequence[str]) -> Glance:
         """Two encoder passes a pair beyond the two of the answer."""
@@ -77,11 +77,12 @@ class Probe:
         return Glance(mine, *evidence.stacked(groups))
 
     def stare(self, glance: Glance, images: Image, texts: Sequence[str]) -> Glance:
-        """Beside the cheap features those of the views, of tiny noise, and of the denoised text."""
+        """Beside the cheap features those of the cosine's slope, of the views, of tiny noise, and of the denoised text."""
         seen = glance.seen
         moved = self._moved(images)
         count = len(self.views)
         groups: dict[str, Features] = {
+            "uphill": evidence.uphill(images, self._slope(images, seen.text)),
             "stability": evidence.stability(seen, moved[:count]),
             "tremor": evidence.tremor(seen, moved[count:], RADII),
         }
@@ -99,6 +100,15 @@ class Probe:
         shaken = [(images + noise * (radius / 255)).clamp(0, 1) for radius in RADII]
         every = torch.cat([self.views(images), torch.stack(shaken)])
         return self.answering.encode_image(every.flatten(0, 1)).unflatten(0, every.shape[:2])
+
+    def _slope(self, images: Image, text: Embedding) -> Image:
+        """d cos(f(x), f_t) / dx, differentiable in turn where the images are."""
+        again = torch.is_grad_enabled() and images.requires_grad
+        with torch.inference_mode(False), torch.enable_grad():
+            x = images if again else images.detach().clone().requires_grad_()
+            value = (self.answering.encode_image(x) * text.detach().clone()).sum()
+            (slope,) = torch.autograd.grad(value, x, create_graph=again)
+        return slope
 
     def _tokens(self, texts: Sequence[str]) -> Features:
         """tokens: log of the tokens of a text; pieces: tokens a word."""

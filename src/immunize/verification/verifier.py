@@ -88,8 +88,7 @@ class Verifier:
             parts = [self._scored(*part) for part in self._parts(images, texts)]
         found = Scored(*(torch.cat(values) for values in zip(*parts)))
         flagged = (found.misaligned > self.threshold.misaligned) | (found.manipulated > self.threshold.manipulated)
-        text = 0 if self.probe.denoise is None else 1
-        passes = FIRST + found.twice.long() * (self.probe.looks + text)
+        passes = FIRST + found.twice.long() * self.probe.looks
         return Verdict(found.misaligned, found.manipulated, self.threshold, flagged, passes)
 
     def suspicion(self, images: Tensor, texts: Sequence[str]) -> Scores:
