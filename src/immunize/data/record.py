@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "calibration")  # the last is optional: clean pairs that set thresholds
 
 
 @dataclass(frozen=True, slots=True)

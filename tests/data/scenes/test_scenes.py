@@ -43,6 +43,17 @@ def test_no_scene_is_in_two_splits() -> None:
     assert not set.intersection(*objects.values())
 
 
+def test_calibration_moves_no_other_split() -> None:
+    """Images of its own, never with the objects of a scene that is trained on or reported."""
+    with_it = list(Scenes(counts={**COUNTS, "calibration": 15}, seed=0).records())
+    assert digest(with_it[:-15]) == digest(list(Scenes(counts=COUNTS, seed=0).records()))
+    assert {record.split for record in with_it[-15:]} == {"calibration"}
+    scenes = [Scene.from_json(json.dumps(record.facts["scene"])) for record in with_it[-15:]]
+    assert {home(scene) for scene in scenes} == {"validation"}
+    pixels = {record.image.tobytes() for record in with_it}  # type: ignore[union-attr]
+    assert len(pixels) == len(with_it)
+
+
 def test_as_many_captions_and_pixels_as_asked_for() -> None:
     record = next(Scenes(counts={"test": 1}, size=48, captions=3).records())
     assert len(record.captions) == 3 and record.image.size == (48, 48)  # type: ignore[union-attr]

@@ -36,3 +36,9 @@ def test_only_other_splits_count() -> None:
     assert nearly_same(images, looks, 0, 0.0).tolist()[2:] == ["i1", None]
     assert same_content(images, ["a", "b", "b", "b"]).tolist() == [None, "i2", "i1", None]
     assert same_content(images, ["", "", "", ""]).tolist() == [None] * 4
+
+
+def test_calibration_may_look_like_validation_but_not_like_test() -> None:
+    looks = Looks(["0" * 16] * 2, np.zeros((2, 192), dtype=np.uint8))
+    assert nearly_same(table("calibration", "validation"), looks, 0, 0.0).tolist() == [None, None]
+    assert nearly_same(table("calibration", "test"), looks, 0, 0.0).tolist() == ["i1", "i0"]

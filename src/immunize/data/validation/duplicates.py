@@ -40,13 +40,14 @@ def nearly_same(images: pd.DataFrame, looks: Looks, bits: int, levels: float) ->
 
     Looks the same: at most `bits` of the 64 bits of the difference hashes differ, and the 8 x 8 color thumbnails differ
     by at most `levels` of 255 on average. The hash, blind to color and brightness, finds candidates; the thumbnail
-    decides.
+    decides. `calibration` counts as `validation`, whose scenes it may share.
     """
     hashes = np.array([int(value or "0", 16) for value in looks.dhashes], dtype=np.uint64)
     readable = np.array([value != "" for value in looks.dhashes], dtype=bool)
     found = np.full(len(images), -1)
-    splits = images["split"].to_numpy(dtype=object)
-    for one, other in combinations(sorted(images["split"].dropna().unique()), 2):
+    kept_apart = images["split"].replace("calibration", "validation")  # neither is trained on, nor reported
+    splits = kept_apart.to_numpy(dtype=object)
+    for one, other in combinations(sorted(kept_apart.dropna().unique()), 2):
         left, right = np.flatnonzero((splits == one) & readable), np.flatnonzero((splits == other) & readable)
         for i, j in _candidates(hashes, left, right, bits):
             near = np.abs(looks.thumbnails[i].astype(np.int16) - looks.thumbnails[j]).mean(axis=1) <= levels

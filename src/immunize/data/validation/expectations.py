@@ -20,7 +20,7 @@ class Thresholds:
     the expectations that are reported but do not stop the pipeline; all others do.
     """
 
-    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 1))
+    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("train", "validation", "test"), 1))
     captions_per_image: tuple[int, int] = (1, 10)
     characters: tuple[int, int] = (2, 300)
     size: int | None = None
@@ -60,7 +60,7 @@ def of_tables(limits: Thresholds, side: str) -> list[Expectation]:
 
 def _identity() -> list[Expectation]:
     columns = {"pairs": ("image_id", "caption_id", "caption", "split"), "images": ("image_id", "split")}
-    splits = "the split is train, validation or test"
+    splits = "the split is train, validation, test or calibration"
     return [
         *(
             _present(f"{table}_{column}_present", table, column, f"{column} is never null in {table}")
