@@ -72,7 +72,7 @@ class Expected(Watched):
 
     def _around(self, action: str, objective: Name) -> None:
         """Sends the slopes back through the model behind the transform or, where there is none to see, the undefended one."""
-        model, bank = self.target.system.under(action).model, self.bank
+        model, bank = self.target.system.bare(action), self.bank
         encode = model.encode_image
         if isinstance(model, Purifying):
             encode, self.purified = model.model.encode_image, model.purified

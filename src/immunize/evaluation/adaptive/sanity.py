@@ -117,7 +117,8 @@ def slopes(trial: Trial) -> Iterator[Flag]:
 def radius(trial: Trial) -> Iterator[Flag]:
     """A huge ball leaves nothing; a larger one leaves no more than a smaller one."""
     attack, threat = trial.probe.attack, trial.probe.attack.threat
-    wide = replace(attack, threat=Ball("linf", trial.probe.huge), steps=2 * attack.steps, step=0.1)
+    ball = Ball("linf", trial.probe.huge)
+    wide = replace(attack, threat=ball, steps=2 * attack.steps, step=0.1, decay=True, random_start=False)
     standing = 1 - trial.share(wide)
     yield Flag(
         "huge_ball", standing == 0, standing, 0.0, f"share that stands at an l_inf radius of {trial.probe.huge:g}"

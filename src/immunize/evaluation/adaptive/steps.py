@@ -22,18 +22,15 @@ def combined(victim: Victim, at: Point) -> Signal:
 
 
 def selective(victim: Victim, at: Point) -> Signal:
-    """The task's slope until fooled, then down the detector's (arXiv:2106.15023, Selective PGD)."""
-    assert isinstance(victim, Watched)
-    task, suspicion, fooled = victim.slopes(at)
-    return torch.where(_column(fooled, task), -unit(suspicion), unit(task))
+    """The task's slope until fooled, then down the detector's where it has one (arXiv:2106.15023, Selective PGD)."""
+    task, suspicion, down = _apart(victim, at)
+    return torch.where(down, -suspicion, task)
 
 
 def orthogonal(victim: Victim, at: Point) -> Signal:
     """As `selective`, less what the step would do to the other score (arXiv:2106.15023, Orthogonal PGD)."""
-    assert isinstance(victim, Watched)
-    slopes = victim.slopes(at)
-    task, suspicion = unit(slopes.task), unit(slopes.suspicion)
-    return torch.where(_column(slopes.fooled, task), without(-suspicion, task), without(task, suspicion))
+    task, suspicion, down = _apart(victim, at)
+    return torch.where(down, without(-suspicion, task), without(task, suspicion))
 
 
 RULES = {"sum": combined, "selective": selective, "orthogonal": orthogonal}
@@ -52,6 +49,14 @@ def unit(gradient: Signal) -> Signal:
     gradient = torch.nan_to_num(gradient.float())
     largest = gradient.flatten(1).abs().amax(dim=1)
     return gradient / _column(torch.where(largest > 0, largest, torch.ones_like(largest)), gradient)
+
+
+def _apart(victim: Victim, at: Point) -> tuple[Signal, Signal, Tensor]:
+    """Both slopes, each of its own size, and for which examples it is the detector's turn."""
+    assert isinstance(victim, Watched)
+    task, suspicion, fooled = victim.slopes(at)
+    watched = suspicion.flatten(1).abs().amax(dim=1) > 0
+    return unit(task), unit(suspicion), _column(fooled & watched, task)
 
 
 def _column(values: Tensor, like: Signal) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from immunize.batch import Embedding, Image
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.remembering import Remembering
+from immunize.models.wrapped import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,27 @@ class Known:
         if action not in self.actions:
             raise ValueError(f"{action!r} is no action of the system; it has {', '.join(self.actions)}")
         if action not in self._under:
-            self._under[action] = Remembering(self.system.under(action), limit=20_000)
+            self._under[action] = Remembering(_Attached(self.system.under(action)), limit=20_000)
         return self._under[action]
+
+    def bare(self, action: str) -> DualEncoder:
+        """The model of one action as the system gave it."""
+        attached = self.under(action).model
+        assert isinstance(attached, _Attached)
+        return attached.model
 
     def suspicion(self, images: Image, captions: Sequence[str]) -> Float[Tensor, " n"]:
         return self.system.suspicion(images, captions)
 
     def respond(self, images: Image, captions: Sequence[str]) -> Response:
         return self.system.respond(images, captions)
+
+
+class _Attached(Wrapped):
+    """The model, its slope 0 where a defense cut the graph: that is for `sanity` to report, not for an attack to stop at."""
+
+    def encode_image(self, images: Image) -> Embedding:
+        seen = self.model.encode_image(images)
+        if seen.requires_grad or not images.requires_grad:
+            return seen
+        return seen + 0 * images.flatten(1).sum(dim=1, keepdim=True)
