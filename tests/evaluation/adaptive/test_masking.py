@@ -83,7 +83,12 @@ def test_half_precision_is_reported_as_no_slope(make: Any, fragile: Any, plain: 
     table = evaluate(system, plain, NAIVE | {"square": GradientFree(Square(BALL, queries=200))})
     assert percent(table, "oblivious") <= 25 and percent(table, "aware") <= 25
     assert percent(table, "square") >= 75, "the search without a slope finds what is there"
-    assert fallen(system, plain) >= {"slope_zero:none", "slope_tiny:none", "huge_ball:none", "black_box_not_stronger:none"}
+    assert fallen(system, plain) >= {
+        "slope_zero:none",
+        "slope_tiny:none",
+        "huge_ball:none",
+        "black_box_not_stronger:none",
+    }
 
 
 def test_a_tiny_slope_is_reported_in_either_precision(make: Any, fragile: Any, plain: Batch) -> None:

@@ -15,7 +15,7 @@ from immunize.attacks.victim import Judged, Rows
 from immunize.batch import Batch, Signal
 from immunize.config import frozen
 from immunize.evaluation.adaptive.oblivious import chosen
-from immunize.evaluation.adaptive.steps import RULES, unit
+from immunize.evaluation.adaptive.steps import RULES, unit, without
 from immunize.evaluation.adaptive.system import Steerable, System
 from immunize.evaluation.adaptive.target import Answer, Target, Watched
 from immunize.objectives import Name
@@ -24,11 +24,13 @@ from immunize.rng import draw_seed
 
 @frozen
 class Steering:
-    """For each action a: unit(d task_a) - weight * unit(d suspicion) + pull * unit(d preference for a), each weight once.
+    """For each action a: unit(d task_a) - weight * unit(d suspicion) + pull * unit(d lead of a), each weight once.
 
     A point counts where the system, as served, takes action a and errs unflagged; every iterate is served, so that a policy
     without a slope is steered through the suspicion that it goes by, up (weight < 0) and down. pull: where the policy is
-    `Steerable`. One candidate for each action and weight; their union is what a policy that must choose can be led into.
+    `Steerable`, the weight of the lead of a, its preference less that of the best other action; where a is fooled and not
+    taken yet, only what of that slope leaves the task as it is. One candidate for each action and weight; their union is
+    what a policy that must choose can be led into.
     """
 
     attack: PGD
@@ -99,11 +101,14 @@ class Steered(Watched):
 
     def slope(self, at: Point) -> Signal:
         """The slopes with the weights, each of its own size: none is lost beside a larger one."""
-        slopes = self.slopes(at)
-        direction = self.task * unit(slopes.task) - self.weight * unit(slopes.suspicion)
-        if self.policy is not None and self.lead is not None:
-            direction = direction + self.pull * unit(self.gradient(self.lead, at.x, at.rows))
-        return direction
+        slopes, lead = self.slopes(at), self.lead
+        task = self.task * unit(slopes.task)
+        direction = task - self.weight * unit(slopes.suspicion)
+        if lead is None:
+            return direction
+        pull = unit(self.gradient(lead, at.x, at.rows))
+        turn = (slopes.fooled & (lead < 0)).view(-1, *[1] * (at.x.dim() - 1))
+        return torch.where(turn, without(pull, task), direction + self.pull * pull)
 
     def _lead(self, preference: Float[Tensor, "n a"]) -> Float[Tensor, " n"]:
         """How far this action is preferred to the best of the others; at most 0, for won is won."""

@@ -75,8 +75,11 @@ class Target:
 
     @torch.no_grad()
     def serve(self, x: Image, rows: Rows) -> Answer:
-        """The answer to images `x` with the captions of pairs `rows`, as served; raises ValueError where it is not finite."""
-        return self.answer(self.system.respond(x, self.captions(rows)), rows)
+        """The answer to images `x`, 8-bit as a file holds them, with the captions of pairs `rows`.
+
+        Raises ValueError where it is not finite.
+        """
+        return self.answer(self.system.respond((x * 255).round() / 255, self.captions(rows)), rows)
 
     def answer(self, response: Response, rows: Rows) -> Answer:
         """A response ranked in the bank of the action that was taken, its own caption as it came back."""

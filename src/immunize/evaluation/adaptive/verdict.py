@@ -12,7 +12,6 @@ from immunize.batch import Batch
 from immunize.config import frozen
 from immunize.evaluation.adaptive.system import Known
 from immunize.evaluation.adaptive.target import Target
-from immunize.evaluation.blocks import quantized
 from immunize.metrics.interval import wilson
 
 
@@ -130,10 +129,9 @@ def joined(rows: Sequence[Row]) -> Row:
 
 
 def _answer(system: Known, batch: Batch) -> tuple[Tensor, Tensor, Int[Tensor, " n"]]:
-    """margin, flagged, action of each pair of a file with these images and captions; on the CPU."""
-    images = quantized(batch.images).to(batch.images.device).float() / 255
+    """margin, flagged, action of each pair; on the CPU."""
     with Target.of(system, batch) as target:
-        answer = target.serve(images, torch.arange(len(batch), device=images.device))
+        answer = target.serve(batch.images, torch.arange(len(batch), device=batch.images.device))
     return answer.margin.cpu(), answer.flagged.cpu(), answer.action.cpu()
 
 
