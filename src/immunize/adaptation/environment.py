@@ -45,7 +45,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         self.regime = self.episode.regime.copy()
         self.served = np.zeros(self.length, dtype=int)
         self._rows = np.zeros((self.length + 1, world.shape), dtype=np.float32)
-        self.attacker = Exp3(rules.attacker, len(world.payoffs.regimes), rng, self.length) if rules.attacker else None
+        self.attacker = Exp3(rules.attacker, len(world.reigning), rng, self.length) if rules.attacker else None
         self.refusals, self.spending = (
             Bucket(rules.abstentions, rules.window),
             Bucket(rules.budget, rules.window),
@@ -65,7 +65,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         self.refusals.take(1.0 if served == self.world.refuses else 0.0)
         self.spending.take(self._latency[served])
         t = self.t
-        plain = float(self._earned[t, served] if self.attacker is None else self._all[t, self.regime[t], served])
+        plain = float(self._earned[t, served] if self.attacker is None else self._all[t, self.attacker.last, served])
         reward = plain - self._price[served]
         if self.last >= 0 and served != self.last:
             reward -= self.world.rules.switching
@@ -104,7 +104,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
 
     def _prepare(self) -> None:
         """Every regime's batches, for an attacker to choose from; and the first choice."""
-        each = [np.full(self.length, z) for z in range(len(self.world.payoffs.regimes))]
+        each = [np.full(self.length, z) for z in self.world.reigning]
         self._now = np.stack([self.world.seen(self.episode, regime) for regime in each], axis=1)
         self._all = np.stack([self.world.earned(self.episode, regime) for regime in each], axis=1)
         self._low, self._high = np.quantile(self._all, (0.01, 0.99)).tolist()
@@ -114,8 +114,9 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
     def _advance(self, t: int) -> None:
         """The attacker's batch t comes in."""
         assert self.attacker is not None
-        self.regime[t] = self.attacker.choose(t)
-        now = self._now[t, self.regime[t]]
+        choice = self.attacker.choose(t)
+        self.regime[t] = self.world.reigning[choice]
+        now = self._now[t, choice]
         if self._paid and not self._looks:
             now = np.r_[now[: self.world.observer.free], np.zeros(len(self.world.observer.paid))]
         self._rows[t, : self.world.width] = self._memory.see(now)

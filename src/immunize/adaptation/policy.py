@@ -39,7 +39,7 @@ class Knowing(Protocol):
 
 @runtime_checkable
 class Believing(Protocol):
-    """It can say which regime it believes in: one chance for each name of `states`."""
+    """It can say which regime it believes in: one chance for each of `states`, whose names may repeat."""
 
     states: tuple[str, ...]
     belief: Float[np.ndarray, " z"]

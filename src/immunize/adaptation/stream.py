@@ -45,7 +45,7 @@ class Stream:
     """A regime lasts a geometric time with mean `dwell` batches and is followed by another one, drawn evenly.
 
     batch: pairs in a batch. length: batches. contamination: shares of attacked pairs, one drawn for each stay. clean: the
-    regime that the other pairs are in.
+    regime that the other pairs are in. only: the regimes that come up, all where none is named; a single one reigns always.
     """
 
     dwell: Annotated[float, Field(ge=1)] = 100.0
@@ -53,11 +53,13 @@ class Stream:
     batch: Annotated[int, Field(ge=1)] = 32
     length: Annotated[int, Field(ge=1)] = 1500
     clean: str = "clean"
+    only: tuple[str, ...] = ()
 
     def draw(self, payoffs: Payoffs, rng: np.random.Generator) -> Episode:
-        """Raises ValueError where the payoffs know no regime of the name `clean`."""
+        """Raises ValueError where the payoffs know no regime of the name `clean`, or not one of `only`."""
         self.background(payoffs)
-        count = len(payoffs.regimes)
+        reigning = self.reigning(payoffs)
+        count = len(reigning)
         switch = rng.random(self.length) < 1 / self.dwell
         switch[0] = True
         stay = np.cumsum(switch) - 1
@@ -65,11 +67,18 @@ class Stream:
         hops[0] = rng.integers(count)
         share = rng.choice(np.array(self.contamination, dtype=float), size=self.length)
         return Episode(
-            regime=(np.cumsum(hops) % count)[stay],
+            regime=reigning[np.cumsum(hops) % count][stay],
             share=share[stay],
             items=rng.integers(len(payoffs), size=(self.length, self.batch)),
             draw=rng.random((self.length, self.batch)),
         )
+
+    def reigning(self, payoffs: Payoffs) -> Int[np.ndarray, " k"]:
+        """The places of the regimes that come up. Raises ValueError for a name that is none."""
+        if unknown := [name for name in self.only if name not in payoffs.regimes]:
+            raise ValueError(f"stream: no regime {unknown} in the payoffs; here are {list(payoffs.regimes)}")
+        names = self.only or payoffs.regimes
+        return np.array([payoffs.regimes.index(name) for name in names], dtype=int)
 
     def background(self, payoffs: Payoffs) -> int:
         """The place of the clean regime. Raises ValueError where there is none."""

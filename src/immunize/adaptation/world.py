@@ -74,6 +74,11 @@ class World:
         return self.rules.latency_price * self.payoffs.latency
 
     @cached_property
+    def reigning(self) -> Int[np.ndarray, " k"]:
+        """The regimes that come up."""
+        return self.stream.reigning(self.payoffs)
+
+    @cached_property
     def clean(self) -> int:
         return self.stream.background(self.payoffs)
 

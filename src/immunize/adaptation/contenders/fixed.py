@@ -106,7 +106,7 @@ class Maximin:
     kind: Literal["maximin"] = "maximin"
 
     def fit(self, world: World, seed: int) -> Policy:
-        return Mixing(maximin(world.table - world.price)[0])
+        return Mixing(maximin(world.table[world.reigning] - world.price)[0])
 
 
 def maximin(table: Table) -> tuple[Float[np.ndarray, " a"], float]:

@@ -17,7 +17,7 @@ from immunize.config import frozen
 class Filter(Still):
     """belief <- (belief T) * N(whiten x; mean_z, 1), normalized; the action that pays most under it.
 
-    columns: which of the observation are emitted. states: the regime of each state, with its contamination.
+    columns: which of the observation are emitted. states: the regime of each state; one for each contamination.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class HiddenMarkov:
         states, label = np.unique(keys, axis=0, return_inverse=True)
         label = label.reshape(-1)
         x, count = taken.contexts[:, columns], np.bincount(label)[:, None]
-        mean, payoff = _means(x, label) / count, _means(taken.rewards, label) / count
+        mean, payoff = _sums(x, label) / count, _sums(taken.rewards, label) / count
         whiten = _whitening(x - mean[label], self.shrink)
-        names = tuple(f"{world.payoffs.regimes[int(z)]} {share:g}" for z, share in states)
+        names = tuple(world.payoffs.regimes[int(z)] for z in states[:, 0])
         return Filter(columns, whiten, mean @ whiten.T, _transition(taken, label, len(states)), payoff, names)
 
 
-def _means(x: Float[np.ndarray, "t d"], label: np.ndarray) -> Float[np.ndarray, "z d"]:
-    """Sums of the rows of each label."""
+def _sums(x: Float[np.ndarray, "t d"], label: np.ndarray) -> Float[np.ndarray, "z d"]:
+    """The sum of the rows of each label."""
     return np.stack([np.bincount(label, weights=column) for column in x.T], axis=1)
 
 
