@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from immunize.adaptation.contenders.looking import Watching
 from immunize.adaptation.environment import Observation
+from immunize.adaptation.observation import Observer
 from immunize.adaptation.policy import Believing, Policy, Valuing
 from immunize.adaptation.world import World
 
@@ -29,6 +31,31 @@ class Decision:
     reason: str
 
 
+def decision(
+    step: int,
+    seen: Float[np.ndarray, " c"],
+    observer: Observer,
+    names: tuple[str, ...],
+    actions: tuple[str, ...],
+    policy: Policy,
+    action: int,
+) -> Decision:
+    """The record of one choice, right after `policy.act`; `seen` are the columns of `Observer.raw` of the batch."""
+    scores = {names[i]: round(float(seen[4 * k]), 6) for k, i in enumerate(observer.scores.tolist())}
+    look, served = divmod(action, len(actions))
+    inside = policy.inside if isinstance(policy, Watching) else policy
+    belief = _belief(inside)
+    return Decision(
+        step=step,
+        scores=scores,
+        flagged=round(float(seen[observer.free - 1]), 6),
+        belief=belief,
+        action=actions[served],
+        looked=bool(look),
+        reason=_reason(inside, belief, actions, served),
+    )
+
+
 class Journal:
     """`journal(step, observation, action)` after each `policy.act`: it can be the `watch` of `playing.play`."""
 
@@ -39,22 +66,8 @@ class Journal:
     def __call__(self, step: int, observation: Observation, action: int) -> None:
         observer, payoffs = self.world.observer, self.world.payoffs
         seen = observation[: observer.free] * observer.spread[: observer.free] + observer.center[: observer.free]
-        names = [payoffs.names[i] for i in observer.scores]
-        scores = {name: round(float(seen[4 * i]), 6) for i, name in enumerate(names)}
-        look, served = divmod(action, len(payoffs.actions))
-        inside = self.policy.inside if isinstance(self.policy, Watching) else self.policy
-        belief = _belief(inside)
-        self.decisions.append(
-            Decision(
-                step=step,
-                scores=scores,
-                flagged=round(float(seen[-1]), 6),
-                belief=belief,
-                action=payoffs.actions[served],
-                looked=bool(look),
-                reason=_reason(inside, belief, payoffs.actions, served),
-            )
-        )
+        told = observer, payoffs.names, payoffs.actions, self.policy
+        self.decisions.append(decision(step, seen, *told, action))
 
     def write(self, path: Path) -> None:
         """One line of JSON a decision."""

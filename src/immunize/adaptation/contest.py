@@ -1,0 +1,81 @@
+"""Who should be shipped: all contenders on the same test streams, and the best of them as training streams tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from immunize.adaptation.comparing import SEEDS, STREAMS, Measure, Played, difference, judged, tested
+from immunize.adaptation.contenders import BestFixed, Hindsight, Oracle, Random
+from immunize.adaptation.policy import Contender
+from immunize.adaptation.world import World
+
+YARDSTICKS: dict[str, Contender] = {
+    "random": Random(), "best_fixed": BestFixed(), "hindsight": Hindsight(), "oracle": Oracle()
+}  # fmt: skip
+CHOOSING = range(20_000, 20_005)  # streams of training items, on which nothing is fitted
+
+
+def measure(world: World) -> Measure:
+    """G where regimes come by themselves and nothing costs, else what was earned, costs and all."""
+    rules = world.rules
+    free = rules.attacker is None and rules.looking is None and not (rules.switching or rules.latency_price)
+    return (lambda s: s.gain) if free else (lambda s: s.earned)
+
+
+def contest(
+    contenders: Mapping[str, Contender],
+    train: World,
+    test: World,
+    ship: Sequence[str],
+    streams: Sequence[int] = STREAMS,
+    seeds: Sequence[int] = SEEDS,
+) -> dict[str, Any]:
+    """Each contender's figures on the test streams, `shipped`, and how far it leads each other one, with intervals.
+
+    shipped: of `ship`, the one that earns most on further streams of the training items: the test has no say.
+    """
+    by = measure(test)
+    played = {name: judged(one, train, test, streams, seeds) for name, one in {**YARDSTICKS, **contenders}.items()}
+    tried = {name: np.mean([by(s) for s in tested(contenders[name].fit(train, 0), train, CHOOSING)]) for name in ship}
+    shipped = max(tried, key=lambda name: float(tried[name]))
+    leads = {name: difference(played[shipped], other, by) for name, other in played.items() if name != shipped}
+    return {
+        "shipped": shipped,
+        "measure": "gain" if by(played["oracle"].runs[0][0]) == played["oracle"].runs[0][0].gain else "earned",
+        "contenders": {name: figures(one, test) for name, one in played.items()},
+        "leads": {
+            name: {"mean": lead.mean, "low": lead.interval.low, "high": lead.interval.high}
+            for name, lead in leads.items()
+        },
+    }
+
+
+def figures(played: Played, world: World) -> dict[str, Any]:
+    """Means over streams and seeds; null for what did not come up, or was never reached."""
+    found = {
+        "gain": played.mean(lambda s: s.gain),
+        "regret": played.mean(lambda s: s.regret),
+        "earned": played.mean(lambda s: s.earned),
+        "clean_cost": played.mean(lambda s: s.clean_cost),
+        "worst": played.mean(lambda s: s.worst),
+        "correct": 100 * played.mean(lambda s: s.correct),
+        "literal": played.mean(lambda s: s.literal),
+        "latency": played.mean(lambda s: s.latency[0]),
+        "latency_p95": played.mean(lambda s: s.latency[1]),
+        "switches": played.mean(lambda s: s.switches),
+        "abstained": 100 * played.mean(lambda s: s.abstained),
+        "lag": played.lag,
+        "never": 100 * played.censored,
+    }
+    by_regime = dict(zip(world.payoffs.regimes, played.by_regime.tolist()))
+    return {name: _known(value) for name, value in found.items()} | {
+        "by_regime": {name: _known(value) for name, value in by_regime.items()}
+    }
+
+
+def _known(value: float) -> float | None:
+    return round(float(value), 5) if isfinite(value) else None
