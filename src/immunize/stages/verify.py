@@ -46,9 +46,9 @@ class Params:
 
     train: attack families that the heads learn from; seen: the same at other budgets; unseen: families that no head has met.
     head: the one that is saved, of the three that are compared. fit: images of `split` that heads and band learn from, the
-    rest sets the thresholds; no model was trained on it. bank: training images that are the reference. sample: test images that are
-    attacked. benign: shifts that the heads learn to let pass; shifts: those they are tried on. language: the masked model
-    that votes where a misspelling is undone; null: the commonest word.
+    rest sets the thresholds; no model was trained on it. bank: training images that are the reference. sample: test images
+    that are attacked. benign: shifts that the heads learn to let pass; shifts: those they are tried on. language: the masked
+    model that votes where a misspelling is undone; null: the commonest word.
     """
 
     answers: str
@@ -64,8 +64,8 @@ class Params:
     bank: Count = 1024
     sample: Count = 150
     block: Count = 100
-    benign: Shifts = Shifts(noise=3 / 255, jpeg=50)
-    shifts: Shifts = Shifts(noise=4 / 255, jpeg=30)
+    benign: tuple[Shifts, ...] = (Shifts(1.5 / 255, 70), Shifts(3 / 255, 50), Shifts(6 / 255, 20))
+    shifts: Shifts = Shifts(4 / 255, 30)
     language: str | None = None
 
     def __post_init__(self) -> None:
@@ -88,7 +88,12 @@ def main() -> None:
     probe = make_probe(params, root, collected)
     rng = Generator().manual_seed(params.settings.seed)
     train = attacks(probe.answering, params.train, first, params.block, rng)
-    material = Material(first, examples.mismatched(first), train, shifted(params.benign, first, params.settings.seed))
+    benign = {
+        f"{name}_{k}": one
+        for k, shifts in enumerate(params.benign)
+        for name, one in shifted(shifts, first, params.settings.seed + k).items()
+    }
+    material = Material(first, examples.mismatched(first), train, benign)
     table, calibration = fitting.table(probe, material), fitting.measure(probe, rest)
     cases = tried(probe, params, test, rng)
     names = names_of(probe, test)
@@ -154,7 +159,7 @@ def shifted(shifts: Shifts, given: Examples, seed: int) -> dict[str, Examples]:
 def tried(probe: Probe, params: Params, test: Examples, rng: Generator) -> dict[str, Case]:
     """The test examples: clean, shifted, wrongly paired, and the first `sample` under each attack."""
     few = test.take(torch.arange(min(params.sample, len(test))))
-    benign = shifted(params.shifts, test, params.settings.seed + 1)
+    benign = shifted(params.shifts, test, params.settings.seed + len(params.benign))
     benign |= {"mismatched": examples.mismatched(test), "confusable": examples.confusable(probe.clean, test)}
     made = {"clean": ("clean", test)} | {name: ("benign", one) for name, one in benign.items()}
     for group, families in (("train", params.train), ("seen", params.seen), ("unseen", params.unseen)):

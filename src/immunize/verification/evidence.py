@@ -73,15 +73,14 @@ def uphill(images: Image, slope: Image) -> Features:
     """
     r, g = grained(images), grained(slope)
     by_image = (1, 2, 3)
-    size = (r.square().sum(dim=by_image) * g.square().sum(dim=by_image)).sqrt()
-    reach = r.abs().mean(dim=by_image) * 255
-    along = (r * g).sum(dim=by_image) / (size + 1e-9 * (1 + size))
-    steep = g.abs().sum(dim=by_image)
+    product = (r * g).sum(dim=by_image)
+    lengths = (r.square().sum(dim=by_image) + 1e-6).sqrt() * (g.square().sum(dim=by_image) + TINY).sqrt()
+    steep = g.abs().sum(dim=by_image) + 1e-6
     return {
-        "along": along,
-        "signed": (r * g).sum(dim=by_image) / (r.abs().amax(dim=by_image) * steep + TINY),
-        "reach": along * reach,
-        "steep": (steep + 1e-6).log(),
+        "along": product / lengths,
+        "signed": product / (steep * (r.abs().amax(dim=by_image) + 1e-4)),
+        "reach": product / lengths * r.abs().mean(dim=by_image) * 255,
+        "steep": steep.log(),
     }
 
 
