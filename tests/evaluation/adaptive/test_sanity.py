@@ -49,9 +49,10 @@ def test_the_figures_are_shares_of_the_pairs(fragile: Any, plain: Batch) -> None
 
 
 def test_too_few_steps_have_not_converged(fragile: Any, plain: Batch) -> None:
-    """One step of a tenth of the radius gets nowhere, two somewhat further, and so on."""
-    slow = replace(ASCENT, step=0.02, steps=12, random_start=False)
-    assert "converged" in fallen(flags(Static(fragile), plain, replace(PROBE, attack=slow)))
+    """Three steps of a hundredth of the radius fell none, six of them six of eight."""
+    slow = replace(ASCENT, step=0.01, steps=3, random_start=False)
+    found = flags(Static(fragile), plain, replace(PROBE, attack=slow))
+    assert not found["converged:none"].ok and found["converged:none"].value >= 0.5
 
 
 class Uphill(Wrapped):
