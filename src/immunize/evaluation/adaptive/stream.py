@@ -36,7 +36,7 @@ class Ground:
 
     reward: Float[np.ndarray, "n z a"]
     correct: Bool[np.ndarray, "n z a"]
-    latency: Float[np.ndarray, " a"]
+    latency: Float[np.ndarray, " k"]
     features: Float[np.ndarray, "n z f"]
 
     def __post_init__(self) -> None:
