@@ -11,6 +11,7 @@ import numpy as np
 
 from immunize.adaptation.contenders.looking import Watching
 from immunize.adaptation.environment import Observation
+from immunize.adaptation.observation import Observer
 from immunize.adaptation.policy import Believing, Policy, Valuing
 from immunize.adaptation.world import World
 
@@ -32,16 +33,20 @@ class Decision:
 class Journal:
     """`journal(step, observation, action)` after each `policy.act`: it can be the `watch` of `playing.play`."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
-        self.world, self.policy = world, policy
+    def __init__(self, policy: Policy, observer: Observer, names: tuple[str, ...], actions: tuple[str, ...]) -> None:
+        self.policy, self.observer, self.names, self.actions = policy, observer, names, actions
         self.decisions: list[Decision] = []
 
+    @classmethod
+    def of(cls, world: World, policy: Policy) -> Journal:
+        return cls(policy, world.observer, world.payoffs.names, world.payoffs.actions)
+
     def __call__(self, step: int, observation: Observation, action: int) -> None:
-        observer, payoffs = self.world.observer, self.world.payoffs
+        observer = self.observer
         seen = observation[: observer.free] * observer.spread[: observer.free] + observer.center[: observer.free]
-        names = [payoffs.names[i] for i in observer.scores]
+        names = [self.names[i] for i in observer.scores]
         scores = {name: round(float(seen[4 * i]), 6) for i, name in enumerate(names)}
-        look, served = divmod(action, len(payoffs.actions))
+        look, served = divmod(action, len(self.actions))
         inside = self.policy.inside if isinstance(self.policy, Watching) else self.policy
         belief = _belief(inside)
         self.decisions.append(
@@ -50,9 +55,9 @@ class Journal:
                 scores=scores,
                 flagged=round(float(seen[-1]), 6),
                 belief=belief,
-                action=payoffs.actions[served],
+                action=self.actions[served],
                 looked=bool(look),
-                reason=_reason(inside, belief, payoffs.actions, served),
+                reason=_reason(inside, belief, self.actions, served),
             )
         )
 
