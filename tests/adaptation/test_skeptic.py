@@ -28,7 +28,7 @@ Worlds = Callable[..., tuple[World, World]]
 @pytest.fixture(scope="module")
 def doubted(worlds: Worlds) -> Callable[..., Bench]:
     def bench(candidate: Contender, pair: tuple[World, World] | None = None, **more: object) -> Bench:
-        train, test = pair or worlds(length=400)
+        train, test = pair or worlds(length=250)
         return Bench(train, test, candidate, range(9000, 9003), range(1), **more)  # type: ignore[arg-type]
 
     return bench
@@ -36,7 +36,7 @@ def doubted(worlds: Worlds) -> Callable[..., Bench]:
 
 @pytest.fixture(scope="module")
 def good(doubted: Callable[..., Bench]) -> Bench:
-    return doubted(HiddenMarkov(), ensemble="both", held=1)
+    return doubted(HiddenMarkov(streams=8), ensemble="both", held=1)
 
 
 def test_a_filter_of_the_right_kind_passes_what_it_should(good: Bench) -> None:
@@ -68,8 +68,8 @@ def test_what_is_cheating_survives_permuted_rewards(doubted: Callable[..., Bench
     assert permuted_reward(doubted(Oracle())).passed is False
 
 
-def test_labels_help_and_their_lack_hurts(doubted: Callable[..., Bench]) -> None:
-    bench = doubted(Random(), online=LinearUcb(), warm=1)
+def test_labels_help_and_their_lack_hurts(doubted: Callable[..., Bench], worlds: Worlds) -> None:
+    bench = doubted(Random(), worlds(length=200), online=LinearUcb(), warm=1)
     assert label_supply(bench).figure > 0 and poisoned_labels(bench).figure > 0
     assert "5 % after 50" in label_supply(bench).detail and "20 %" in poisoned_labels(bench).detail
     assert not isnan(online(bench).figure)
