@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -31,6 +31,7 @@ def arms(attacks: Sequence[str], weights: Sequence[float]) -> tuple[Arm, ...]:
     return tuple(Arm(attack, weight) for attack, weight in product(attacks, weights))
 
 
+@runtime_checkable
 class Chooser(Protocol):
     """An arm among many, again and again; `gain` is what the last stretch with it brought."""
 
@@ -55,8 +56,8 @@ class Ucb:
 class Exp3:
     """Exp3.S, gains squashed into [0, 1] by their running spread."""
 
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.2
-    share: Annotated[float, Field(ge=0)] = 0.01
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.3
+    share: Annotated[float, Field(ge=0)] = 1e-3
     kind: Literal["exp3_s"] = "exp3_s"
 
     def start(self, count: int, seed: int) -> Chooser:

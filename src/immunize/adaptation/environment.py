@@ -58,7 +58,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         self._tail(0)
         return self._rows[0], {}
 
-    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict]:
+    def step(self, action: int | np.integer) -> tuple[Observation, float, bool, bool, dict]:
         """Serve batch t and see batch t + 1."""
         look, wanted = divmod(int(action), self._count)
         served = wanted if self._affordable(wanted) else 0

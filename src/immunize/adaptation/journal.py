@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from immunize.adaptation.contenders.looking import Watching
 from immunize.adaptation.environment import Observation
@@ -31,43 +30,36 @@ class Decision:
     reason: str
 
 
-def decision(
-    step: int,
-    seen: Float[np.ndarray, " c"],
-    observer: Observer,
-    names: tuple[str, ...],
-    actions: tuple[str, ...],
-    policy: Policy,
-    action: int,
-) -> Decision:
-    """The record of one choice, right after `policy.act`; `seen` are the columns of `Observer.raw` of the batch."""
-    scores = {names[i]: round(float(seen[4 * k]), 6) for k, i in enumerate(observer.scores.tolist())}
-    look, served = divmod(action, len(actions))
-    inside = policy.inside if isinstance(policy, Watching) else policy
-    belief = _belief(inside)
-    return Decision(
-        step=step,
-        scores=scores,
-        flagged=round(float(seen[observer.free - 1]), 6),
-        belief=belief,
-        action=actions[served],
-        looked=bool(look),
-        reason=_reason(inside, belief, actions, served),
-    )
-
-
 class Journal:
     """`journal(step, observation, action)` after each `policy.act`: it can be the `watch` of `playing.play`."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
-        self.world, self.policy = world, policy
+    def __init__(self, policy: Policy, observer: Observer, names: tuple[str, ...], actions: tuple[str, ...]) -> None:
+        self.policy, self.observer, self.names, self.actions = policy, observer, names, actions
         self.decisions: list[Decision] = []
 
+    @classmethod
+    def of(cls, world: World, policy: Policy) -> Journal:
+        return cls(policy, world.observer, world.payoffs.names, world.payoffs.actions)
+
     def __call__(self, step: int, observation: Observation, action: int) -> None:
-        observer, payoffs = self.world.observer, self.world.payoffs
+        observer = self.observer
         seen = observation[: observer.free] * observer.spread[: observer.free] + observer.center[: observer.free]
-        told = observer, payoffs.names, payoffs.actions, self.policy
-        self.decisions.append(decision(step, seen, *told, action))
+        names = [self.names[i] for i in observer.scores]
+        scores = {name: round(float(seen[4 * i]), 6) for i, name in enumerate(names)}
+        look, served = divmod(action, len(self.actions))
+        inside = self.policy.inside if isinstance(self.policy, Watching) else self.policy
+        belief = _belief(inside)
+        self.decisions.append(
+            Decision(
+                step=step,
+                scores=scores,
+                flagged=round(float(seen[-1]), 6),
+                belief=belief,
+                action=self.actions[served],
+                looked=bool(look),
+                reason=_reason(inside, belief, self.actions, served),
+            )
+        )
 
     def write(self, path: Path) -> None:
         """One line of JSON a decision."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from immunize.adaptation.policy import Observation, Still
 
-Layer = tuple[Float[np.ndarray, "o i"], Float[np.ndarray, " o"]]
+Layer = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, " _"]]
 
 
 class Network(Still):

@@ -52,6 +52,7 @@ class Valuing(Protocol):
     values: Float[np.ndarray, " a"]
 
 
+@runtime_checkable
 class Contender(Protocol):
     """A frozen configuration: `fit` on the training world, nothing of which is the test's."""
 

@@ -1,4 +1,4 @@
-"""An adapted model on disk: model.safetensors and adapted.json; the models, verifier and words that it serves stay where they are."""
+"""An adapted model on disk: model.safetensors and adapted.json; what it serves stays where it is, held by its sha256."""
 
 from __future__ import annotations
 

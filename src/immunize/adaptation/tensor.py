@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ Traffic = Pairs | Batch
 Evidence = Callable[[Tensor, Sequence[str]], Float[Tensor, "n f"]]  # images in [0, 1] and a caption each -> features
 
 
+@runtime_checkable
 class Serving(Protocol):
     """A serving-time defense."""
 
@@ -46,7 +47,7 @@ class Clean:
     """The clean pairs after one action: what everything received is ranked against, at one temperature for all."""
 
     image: Embedding
-    text: Embedding
+    text: Float[Tensor, "c d"]
     owner: Int[Tensor, " c"]
     scale: Float[Tensor, ""]
 

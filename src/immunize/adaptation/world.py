@@ -116,7 +116,7 @@ class World:
     def earned(self, episode: Episode, regime: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t a"]:
         """Mean scaled reward of each batch for each action, without any cost."""
         under = episode.under(regime, self.clean)
-        return self.reward[episode.items, under].mean(axis=1)
+        return np.einsum("tba->ta", self.reward[episode.items, under]) / episode.items.shape[1]
 
     def taken(self, seed: int, streams: int) -> Taken:
         """`streams` streams by chance; an attacker has no part in them."""

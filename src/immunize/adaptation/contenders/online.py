@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Annotated, Literal
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field
 
 from immunize.adaptation.bandits import Exp3S, Linear, LinThompson, LinUcb
@@ -38,7 +39,7 @@ class Contextual:
         if self.online:
             self.learner.learn(self._context(observation), action % len(self.values), reward)
 
-    def _context(self, observation: Observation) -> Observation:
+    def _context(self, observation: Observation) -> Float[np.ndarray, " k"]:
         return np.r_[1.0, observation[: self.width]]
 
 

@@ -7,6 +7,7 @@ from math import nan
 
 from immunize.adaptation.comparing import difference
 from immunize.adaptation.contenders import Fixed, Perceptron, Ppo, Ridge, Threshold, maximin
+from immunize.adaptation.policy import Contender
 from immunize.adaptation.skeptic.bench import Bench, Verdict
 
 SLACK = 0.05
@@ -15,7 +16,7 @@ SLACK = 0.05
 def simpler_rivals(bench: Bench) -> Verdict:
     """3: it beats the threshold rule and both supervised learners, each interval above 0; if not, it is a learnt switch."""
     own = bench.played(bench.candidate)
-    rivals = {"threshold rule": Threshold(), "ridge": Ridge(), "perceptron": Perceptron()}
+    rivals: dict[str, Contender] = {"threshold rule": Threshold(), "ridge": Ridge(), "perceptron": Perceptron()}
     gaps = {name: difference(own, bench.played(one), bench.measure) for name, one in rivals.items()}
     least = min(gaps.values(), key=lambda gap: gap.interval.low)
     text = ", ".join(f"{name} {gap}" for name, gap in gaps.items())
