@@ -14,7 +14,7 @@ from pydantic import Field
 
 from immunize import models
 from immunize.adaptation import storage
-from immunize.adaptation.adapted import Manner, features
+from immunize.adaptation.adapted import features
 from immunize.adaptation.comparing import tested
 from immunize.adaptation.contenders import AnyContender
 from immunize.adaptation.contest import contest
@@ -24,6 +24,7 @@ from immunize.adaptation.payoffs import Payoffs
 from immunize.adaptation.playing import play
 from immunize.adaptation.policy import Policy
 from immunize.adaptation.rules import versions
+from immunize.adaptation.shipped import Shipped
 from immunize.adaptation.storage import Plan
 from immunize.adaptation.stream import Stream
 from immunize.adaptation.tensor import fill
@@ -106,10 +107,10 @@ def main() -> None:
     first = params.versions[0]
     shipped, world = found[first]["shipped"], worlds[first]
     policy = params.contenders[shipped].fit(world, params.seed)
-    manner = Manner(world.observer, policy, train.actions, train.names, params.stream.batch)
     served = {name: (folders[one.model], one.defense) for name, one in params.actions.items()}
-    storage.save(Plan(served, str(root / "verify"), resting(world)), manner, root / "adapt")
-    journal = Journal(world, policy)
+    plan = Plan(served, str(root / "verify"), resting(world), params.stream.batch)
+    storage.save(plan, Shipped.of(policy, world), root / "adapt")
+    journal = Journal.of(world, policy)
     play(world.on(test.under(met)), policy, streams[0], watch=journal)
     journal.write(reports / "journal.jsonl")
     report = {"schema": 1, "preset": preset(), "shipped": shipped, "resting": resting(world), "versions": found}
@@ -124,7 +125,7 @@ def payoffs(
     pairs = Pairs.read(Path("data") / preset() / "collect", split, params.items)
     attacks = {**params.regimes, **params.held_out}
     regimes = traffic(attacked, pairs, attacks, params.shift, params.seed, params.block)
-    names = (*SCORES, *verifier.probe.glance(regimes[CLEAN].images[:1], regimes[CLEAN].captions[:1]).names)
+    names = (*SCORES, *verifier.glance(regimes[CLEAN].images[:1], regimes[CLEAN].captions[:1]).names)
     found = fill(actions, regimes, partial(features, verifier), names, clean=CLEAN)
     return found if params.abstain is None else found.abstaining(params.abstain)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from immunize.verification import inputs
 from immunize.verification.cascade import Band
 from immunize.verification.conformal import Threshold
+from immunize.verification.evidence import Seen
 from immunize.verification.heads import Head, Scores, Weights
 from immunize.verification.probe import FIRST, Glance, Probe
 from immunize.verification.whitening import Whitening
@@ -103,6 +104,19 @@ class Verifier:
             second = self.second(self.head, self.probe.stare(glance, part, said).values)
             parts.append(self.band.merged(first, second))
         return torch.cat(parts)
+
+    def alarm(self, images: Tensor, texts: Sequence[str]) -> Scores:
+        """max of both scores, each less its threshold: above 0 where `score` flags. Differentiable in the images."""
+        manipulated = self.suspicion(images, texts) - self.threshold.manipulated
+        misaligned = self.misaligned(self.head, self.glance(images, texts).values) - self.threshold.misaligned
+        return torch.maximum(manipulated, misaligned)
+
+    def glance(self, images: Tensor, texts: Sequence[str]) -> Glance:
+        """The cheap features of each pair, by name, as the first stage sees them."""
+        inputs.check(images, texts)
+        parts = [self.probe.glance(*part) for part in self._parts(images, texts)]
+        seen = Seen(*(torch.cat(values) for values in zip(*(part.seen for part in parts))))
+        return Glance(seen, parts[0].names, torch.cat([part.values for part in parts]))
 
     def _parts(self, images: Tensor, texts: Sequence[str]) -> list[tuple[Tensor, list[str]]]:
         said = inputs.read(texts, LONGEST)
