@@ -26,7 +26,7 @@ repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, r
 	python flows/reproduce.py --jobs $(JOBS)
 
 test: setup  ## the whole test suite, offline
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: setup  ## format, lint, types, import contracts
 	ruff format --check .

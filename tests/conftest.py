@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_type_hints
 
+import jaxtyping
 import pytest
+from beartype import beartype
 
 if TYPE_CHECKING:  # the flows are tested without torch
     from mlflow import MlflowClient
@@ -21,20 +24,53 @@ if TYPE_CHECKING:  # the flows are tested without torch
 PROJECT = Path(__file__).parents[1]
 TOY = Path(__file__).parent / "flows" / "toy"
 Shell = Callable[..., str]
+jaxtyped = jaxtyping.jaxtyped
+
+
+def checked(fn: Any = None, **how: Any) -> Any:
+    """What `--jaxtyping-packages` puts around every function; beartype alone where no array's shape is named.
+
+    To compare shapes, jaxtyping binds every call's arguments, for longer than a small function takes.
+    """
+    if fn is None:
+        return lambda one: checked(one, **how)
+    if inspect.isfunction(fn) and not inspect.isgeneratorfunction(fn) and not _names_arrays(fn):
+        return beartype(fn)
+    if isinstance(fn, classmethod | staticmethod):
+        return type(fn)(checked(fn.__func__, **how))
+    if isinstance(fn, property):
+        return property(*(one and checked(one, **how) for one in (fn.fget, fn.fset, fn.fdel)))
+    return jaxtyped(fn, **how)
+
+
+def _names_arrays(fn: Any) -> bool:
+    """Whether a hint of the function has a shape in it, or cannot be told yet."""
+    try:
+        hints = get_type_hints(fn, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        return True
+    return any("jaxtyping" in repr(hint) for hint in hints.values())
+
+
+jaxtyping.jaxtyped = checked  # before a test imports what is to be checked
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` a file's tests share a worker and its fixtures; of the contract's, those of one case do."""
+    """With `--dist loadgroup` a file's tests share a worker and its fixtures; so do those that need the server, which mostly
+    wait, and those of one case of a contract. What takes long is begun first, and the smallest groups end it."""
+    slow, places = {item.path for item in items if item.get_closest_marker("slow")}, {}
     for item in items:
-        if item.path.name != "test_contract.py":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-        elif case := getattr(item, "callspec", None):
-            item.add_marker(pytest.mark.xdist_group(f"{item.path} {case.id}"))
+        case = getattr(item, "callspec", None) if item.path.name.startswith("test_contract") else None
+        served = "up" in getattr(item, "fixturenames", ())
+        group = "server" if served else f"{item.path.parent} {case.id}" if case else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = not served, item.path not in slow, case is not None
+    items.sort(key=places.__getitem__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than half a minute")
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
 
 
 @pytest.fixture(scope="session")
@@ -173,17 +209,26 @@ def fresh_model(small: Small, pairs: Pairs) -> Clip:
 
 
 @pytest.fixture(scope="session")
-def trained(small: Small, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    """A model that tells the training pairs apart, in evaluation mode; not to be changed."""
+def taught(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Small], Clip]:
+    """taught(recipe): a model that tells the training pairs apart, in evaluation mode; not to be changed."""
     from immunize.defense.method import Method
     from immunize.defense.terms import Contrast
     from immunize.defense.train import Training, train
 
-    model = small.make(pairs.captions, 0)
-    training = Training(steps=60, batch=48, lr=5e-3, warmup=4)
-    list(train(model, pairs, Method((Contrast(),)), training, tmp_path_factory.mktemp("scratch")))
-    model.zero_grad(set_to_none=True)
-    return model
+    def teach(recipe: Small) -> Clip:
+        model = recipe.make(pairs.captions, 0)
+        training = Training(steps=60, batch=48, lr=5e-3, warmup=4)
+        list(train(model, pairs, Method((Contrast(),)), training, tmp_path_factory.mktemp("scratch")))
+        model.zero_grad(set_to_none=True)
+        return model
+
+    return teach
+
+
+@pytest.fixture(scope="session")
+def trained(small: Small, taught: Callable[[Small], Clip]) -> Clip:
+    """The small model, taught."""
+    return taught(small)
 
 
 @pytest.fixture(scope="session")

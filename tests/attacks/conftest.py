@@ -10,12 +10,15 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from immunize.attacks import Attack
+from immunize.attacks import Attack, parts
 from immunize.attacks.image import universal
+from immunize.attacks.victim import bank_of
 from immunize.batch import Batch
 from immunize.data.loader import Pairs
 from immunize.models import Clip
-from immunize.threats import Ball
+from immunize.models.encode import encode_captions, encode_images
+from immunize.objectives import margin
+from immunize.threats import Ball, Edits
 
 
 class Linear(nn.Module):
@@ -96,3 +99,47 @@ def cases(language_folder: str, trained: Clip, batch: Batch) -> dict[str, Attack
         universal.fit(trained, [batch], Ball("linf", 8 / 255)), Path(language_folder) / "universal.safetensors"
     )
     return {name: make(language_folder) for name, make in CASES.items()}
+
+
+@pytest.fixture(scope="session")
+def outcomes(cases: dict[str, Attack], trained: Clip, batch: Batch) -> dict[str, Batch]:
+    """The result of each case with seed 0, made when it is first asked for."""
+
+    class Made(dict[str, Batch]):
+        def __missing__(self, name: str) -> Batch:
+            return self.setdefault(name, cases[name](trained, batch, Generator().manual_seed(0)))
+
+    return Made()
+
+
+@pytest.fixture(scope="session")
+def balls(cases: dict[str, Attack]) -> Callable[[str], list[Ball]]:
+    """balls(name): the threats to the pixels that the parts of that case keep to."""
+    return lambda name: [one for one in _threats(cases[name]) if isinstance(one, Ball)]
+
+
+@pytest.fixture(scope="session")
+def edits(cases: dict[str, Attack]) -> Callable[[str], list[Edits]]:
+    """edits(name): the threats to the words that the parts of that case keep to."""
+    return lambda name: [one for one in _threats(cases[name]) if isinstance(one, Edits)]
+
+
+def _threats(attack: Attack) -> list[object]:
+    return [getattr(part, "threat", None) for part in parts(attack)]
+
+
+@pytest.fixture(scope="session")
+def distance(trained: Clip) -> Callable[[Batch], Tensor]:
+    """distance(batch): -cos of every caption with its image."""
+
+    def apart(batch: Batch) -> Tensor:
+        image, text = encode_images(trained, batch.images), encode_captions(trained, batch.captions)
+        return -(image[batch.owner] * text).sum(dim=1)
+
+    return apart
+
+
+@pytest.fixture(scope="session")
+def margins(trained: Clip) -> Callable[[Batch], Tensor]:
+    """margins(batch): how far each image is from ranking its own captions first; above 0 it is fooled."""
+    return lambda batch: margin(encode_images(trained, batch.images), bank_of(trained, batch))

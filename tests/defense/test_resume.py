@@ -61,6 +61,7 @@ def test_stopped_and_resumed_is_undisturbed(stop: int, small: Small, pairs: Pair
     assert checkpoint.fingerprint(again) == checkpoint.fingerprint(whole)
 
 
+@pytest.mark.slow
 def test_killed_without_warning_and_run_again(
     fresh_model: Clip, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def _dying(kind: str, point: float, work: Callable[[], None]) -> None:
         work()
 
 
+@pytest.mark.slow
 def test_ten_kills_are_resumed_to_the_bytes_of_the_undisturbed_run(
     fresh_model: Clip, world: Path, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def together(tmp_path_factory: pytest.TempPathFactory, first: Clip, small: Small
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "norms"])
 def test_two_processes_are_one_with_the_whole_batch(
     name: str, together: Path, first: Clip, pairs: Pairs, tmp_path: Path
