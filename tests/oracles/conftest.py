@@ -10,6 +10,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -20,6 +21,7 @@ from immunize.batch import Batch
 from immunize.data.loader import Pairs
 from immunize.models import Clip
 from immunize.models.encode import encode_captions
+from immunize.models.initial import Small
 
 CLASSES = 10
 
@@ -53,6 +55,15 @@ def outdated() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
+
+
+@pytest.fixture(scope="session")
+def trained(request: pytest.FixtureRequest, small: Small, taught: Callable[[Small], Clip]) -> Clip:
+    """The small model with a stem of 8 channels, or of as many as a test asks for.
+
+    With the usual 32 a gradient costs three times as much, and what fools it has four times the radius.
+    """
+    return taught(replace(small, trunk={**(small.trunk or {}), "stem_width": getattr(request, "param", 8)}))
 
 
 @pytest.fixture(scope="session")

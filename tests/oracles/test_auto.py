@@ -15,7 +15,7 @@ from immunize.threats import Ball
 Rate = Callable[[Tensor], float]
 
 
-@pytest.mark.parametrize("ball", [Ball("linf", 2 / 255), Ball("l2", 0.2)], ids=["linf", "l2"])
+@pytest.mark.parametrize("ball", [Ball("linf", 0.5 / 255), Ball("l2", 0.05)], ids=["linf", "l2"])
 def test_as_successful_as_the_original(
     ball: Ball, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate
 ) -> None:

@@ -15,7 +15,7 @@ from immunize.models import Clip
 from immunize.threats import Ball
 
 Rate = Callable[[Tensor], float]
-BALLS = pytest.mark.parametrize("ball", [Ball("linf", 2 / 255), Ball("l2", 0.2)], ids=["linf", "l2"])
+BALLS = pytest.mark.parametrize("ball", [Ball("linf", 0.5 / 255), Ball("l2", 0.05)], ids=["linf", "l2"])
 
 
 def pyautoattack_fab(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:

@@ -31,14 +31,14 @@ def foolbox_fgsm(classifier: nn.Module, batch: Batch, ball: Ball) -> Tensor:
     return attack()(model, batch.images, batch.labels, epsilons=ball.eps)[1]
 
 
-@pytest.mark.parametrize("ball", [Ball("linf", 2 / 255), Ball("l2", 0.2)], ids=["linf", "l2"])
+@pytest.mark.parametrize("ball", [Ball("linf", 0.5 / 255), Ball("l2", 0.05)], ids=["linf", "l2"])
 def test_foolboxs_step(ball: Ball, trained: Clip, classified: Batch, classifier: nn.Module, rate: Rate) -> None:
     theirs = foolbox_fgsm(classifier, classified, ball)
     ours = FGSM(ball)(trained, classified, rng()).images
     assert 0.3 < rate(theirs) < 0.8 and rate(ours) >= rate(theirs) - 0.01
     stepped = (ours != classified.images).flatten(1).any(dim=1)
     assert stepped.float().mean() > 0.9
-    apart = (ours - theirs)[stepped].abs() > 1e-4  # a gradient next to 0 has the sign that rounding gives it
+    apart = (ours - theirs)[stepped].abs() > 2.5e-5  # a gradient next to 0 has the sign that rounding gives it
     assert apart.float().mean() < 1e-3
     assert (ball.distance(ours, classified.images) <= ball.eps + 1e-6).all()
 
@@ -59,7 +59,7 @@ def test_where_it_did_not_step_the_step_was_a_loss(trained: Clip, classified: Ba
     assert (after.outcome.value >= values - 1e-3)[same].all() and (after.outcome.success >= fell).all()
 
 
-@pytest.mark.parametrize("ball", [Ball("linf", 1 / 255), Ball("l2", 0.1)], ids=["linf", "l2"])
+@pytest.mark.parametrize("ball", [Ball("linf", 0.25 / 255), Ball("l2", 0.025)], ids=["linf", "l2"])
 def test_a_larger_ball_helps_the_defender_by_few_images(ball: Ball, trained: Clip, classified: Batch) -> None:
     """One step may jump over what fools: up to one image in ten comes back, where the ball is still small."""
     rates = []
