@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import cast
 
 from immunize.models.clip import Architecture, Clip, build
 from immunize.models.device import best
@@ -17,7 +19,14 @@ __all__ = ["Architecture", "Clip", "DualEncoder", "Normalization", "build", "dig
 
 def load(name: str | Path) -> Clip:
     """`open_clip:<architecture>/<tag>` from open_clip, anything else a folder that `save` wrote; in evaluation mode,
-    on the first CUDA device where there is one."""
+    on the first CUDA device where there is one.
+
+    A folder with <kind>.json, <kind> being an entry point of the group `immunize.models`, is read by that: what comes back
+    then is some DualEncoder, an `adapted` model say, and not a Clip that could be trained.
+    """
     text = str(name)
+    for kind in entry_points(group="immunize.models"):
+        if (Path(name) / f"{kind.name}.json").exists():
+            return cast(Clip, kind.load()(Path(name)))
     model = published(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else _read(Path(name))
     return model.to(best())

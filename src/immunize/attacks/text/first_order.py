@@ -22,7 +22,7 @@ def leading(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) ->
     if not choices:
         return []
     places = list(choices)
-    words = list(dict.fromkeys(word for options in set(map(tuple, choices.values())) for word in options))
+    words = list(dict.fromkeys(word for options in dict.fromkeys(map(tuple, choices.values())) for word in options))
     best, index = _prices(draft, places, words, _mask(choices, words).to(draft.guide.device)).topk(
         min(count, len(words))
     )
