@@ -37,18 +37,25 @@ class Adapted(Wrapped):
     """f and g under the action in force, which `respond` chooses anew for every `batch` pairs.
 
     `resting` is in force until the first batch comes. defended: what answers under each action; under `abstain`, which
-    flags all, what rests does.
+    flags all, what rests does. twins: the same with gradients, where they differ.
     """
 
     def __init__(
-        self, defended: Mapping[str, DualEncoder], verifier: Verifier, shipped: Shipped, resting: str, batch: int = 32
+        self,
+        defended: Mapping[str, DualEncoder],
+        verifier: Verifier,
+        shipped: Shipped,
+        resting: str,
+        batch: int = 32,
+        twins: Mapping[str, DualEncoder] | None = None,
     ) -> None:
         if missing := [name for name in (resting, *shipped.actions) if name not in defended and name != ABSTAIN]:
             raise ValueError(f"adapted: no model answers under {', '.join(missing)}; there are {', '.join(defended)}")
         Wrapped.__init__(self, defended[resting])
         self.defended, self.verifier, self.shipped = dict(defended), verifier, shipped
-        self.resting, self.batch = resting, batch
-        self.rest = nn.ModuleList([one for one in defended.values() if isinstance(one, nn.Module)])
+        self.resting, self.batch, self.twins = resting, batch, {**defended, **(twins or {})}
+        every = [*self.defended.values(), *self.twins.values()]
+        self.rest = nn.ModuleList([one for one in every if isinstance(one, nn.Module)])
         self.begin()
 
     def begin(self) -> None:
@@ -71,10 +78,10 @@ class Adapted(Wrapped):
         return 0.0
 
     def under(self, action: str) -> DualEncoder:
-        """The model under one action. Raises ValueError for a name that is none."""
+        """The model under one action, with gradients. Raises ValueError for a name that is none."""
         if action not in self.actions:
             raise ValueError(f"{action!r} is no action of this model; it has {', '.join(self.actions)}")
-        return self.defended.get(action, self.defended[self.resting])
+        return self.twins.get(action, self.twins[self.resting])
 
     def suspicion(self, images: Image, captions: Sequence[str]) -> Float[Tensor, " n"]:
         """The higher of both scores, each less its threshold: above 0 is flagged; differentiable in the images."""
@@ -106,7 +113,7 @@ class Adapted(Wrapped):
         verdict = self.verifier.score(images, captions)
         index = self.live.choose(features(self.verifier, images, captions, verdict).double().cpu().numpy())
         action = self.actions[index]
-        self.model = self.under(action)
+        self.model = self.defended.get(action, self.defended[self.resting])
         image = self.model.encode_image(images.to(self.device))
         flagged = verdict.flagged.to(image.device) | (action == ABSTAIN)
         place = torch.full((len(images),), index, device=image.device)

@@ -55,9 +55,11 @@ def load(folder: Path | str) -> Adapted:
         if models.digest(Path(at)) != digest:
             raise ValueError(f"{path}: the weights in {at} are not those that the policy was learnt on; learn it anew")
     loaded = {at: models.load(at) for at in said["sha256"]}
-    defended = {
-        name: parse(one["defense"], Serving, f"{path}: {name}").around(loaded[one["model"]])
+    parts = {
+        name: (parse(one["defense"], Serving, f"{path}: {name}"), loaded[one["model"]])
         for name, one in said["actions"].items()
     }
+    defended = {name: defense.around(model) for name, (defense, model) in parts.items()}
+    twins = {name: defense.twin().around(model) for name, (defense, model) in parts.items()}
     shipped, verifier = Shipped.read(Path(folder)), verification.load(said["verifier"])
-    return Adapted(defended, verifier, shipped, said["resting"], said["batch"])
+    return Adapted(defended, verifier, shipped, said["resting"], said["batch"], twins)

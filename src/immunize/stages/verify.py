@@ -18,6 +18,7 @@ from immunize.attacks import Attack
 from immunize.config import dump, frozen, load, preset
 from immunize.data.loader import Pairs, captions_of
 from immunize.models import DualEncoder
+from immunize.serving import spelling
 from immunize.threats.ball import Radius
 from immunize.verification import detecting, examples, fitting, storage
 from immunize.verification.detecting import Case
@@ -114,6 +115,8 @@ def main() -> None:
         "cost": cost(chosen, test),
     }
     storage.save(chosen, root / "verify")
+    words = spelling.vocabulary(captions_of(collected, "train"))  # what a denoiser spells by
+    (root / "verify" / "words.txt").write_text("".join(f"{word}\n" for word in words))
     out = Path("reports") / preset() / "verify"
     out.mkdir(parents=True, exist_ok=True)
     (out / "detection.json").write_text(json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n")
