@@ -74,7 +74,7 @@ class Quantized(Wrapped):
 class Purified(Quantized):
     """The same, and it says what it does to an image."""
 
-    def purified(self, images: Tensor) -> Tensor:
+    def clean(self, images: Tensor) -> Tensor:
         return (images * 127).round() / 127
 
 

@@ -75,7 +75,7 @@ class Expected(Watched):
         model, bank = self.target.system.bare(action), self.bank
         encode = model.encode_image
         if isinstance(model, Purifying):
-            encode, self.purified = model.model.encode_image, model.purified
+            encode, self.purified = model.model.encode_image, model.clean
         else:
             first = self.target.system.actions[0]
             encode, bank = self.target.system.under(first).encode_image, self.target.bank(first)
@@ -84,6 +84,7 @@ class Expected(Watched):
 
     @torch.no_grad()
     def judge(self, x: Signal, rows: Rows) -> Judged:
+        x = x.detach()
         draws = [Watched.look(self, x, rows) for _ in range(self.how.votes)]
         mean = Seen(
             task=torch.stack([one.task for one in draws]).mean(dim=0),
@@ -113,7 +114,7 @@ class Expected(Watched):
     @torch.no_grad()
     def _entry(self, x: Signal) -> Signal:
         """Where the slope is taken: the purified image, or the image."""
-        return self.purified(x).detach().requires_grad_()
+        return self.purified(x.detach()).requires_grad_()
 
     def _suspicion(self, x: Signal, rows: Rows) -> Float[Tensor, " n"]:
         return self.target.suspicion(x, rows).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol, runtime_checkable
@@ -79,7 +79,8 @@ class Purifying(Protocol):
         """The model behind the transform."""
         ...
 
-    def purified(self, images: Image) -> Image:
+    @property
+    def clean(self) -> Callable[[Image], Image]:
         """The transform as served, however flat."""
         ...
 
