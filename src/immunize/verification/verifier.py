@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -104,12 +103,6 @@ class Verifier:
             second = self.second(self.head, self.probe.stare(glance, part, said).values)
             parts.append(self.band.merged(first, second))
         return torch.cat(parts)
-
-    def save(self, folder: Path) -> None:
-        """Write it for `immunize.verification.load` (`storage.save`)."""
-        from immunize.verification import storage  # which reads what is defined here
-
-        storage.save(self, folder)
 
     def _parts(self, images: Tensor, texts: Sequence[str]) -> list[tuple[Tensor, list[str]]]:
         said = inputs.read(texts, LONGEST)
