@@ -27,7 +27,7 @@ verify:
   sample: 6
   block: 30
   head: {kind: perceptron, epochs: 3}
-  benign: [{noise: 3/255, jpeg: 50}]
+  benign: {noise: [3/255], jpeg: [50]}
   settings: {alpha: 0.1}
   train:
     pgd: {kind: pgd, threat: &within {norm: linf, eps: 8/255}, steps: 2}
@@ -61,7 +61,7 @@ def test_the_stage(project: Path) -> None:
     verify.main()
     report = json.loads((project / "reports/tiny/verify/detection.json").read_text())
     families = {"pgd": "train", "targeted": "train", "typos": "unseen"}
-    benign = {"noise", "jpeg", "human_typos", "mismatched", "confusable"}
+    benign = {"noise_4", "jpeg_30", "human_typos", "mismatched", "confusable"}
     assert set(report["heads"]) == {"one_class", "logistic", "perceptron"}
     for table in report["heads"].values():
         assert {name: row["group"] for name, row in table.items() if row["group"] in ("train", "unseen")} == families

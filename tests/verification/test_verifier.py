@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from immunize.verification import fitting, load, storage
+from immunize.verification import fitting, storage
 from immunize.verification.probe import FIRST
 from immunize.verification.verifier import Verifier
 
@@ -90,9 +90,9 @@ def test_passes_are_counted(verifier: Verifier, fitted: Fitted) -> None:
 
 
 def test_a_journey_to_disk(verifier: Verifier, fitted: Fitted, tmp_path: Path) -> None:
-    verifier.save(tmp_path / "one")
+    storage.save(verifier, tmp_path / "one")
     probe = fitted.probe
-    again = load(tmp_path / "one", probe.answering, probe.clean)
+    again = storage.load(tmp_path / "one", probe.answering, probe.clean)
     images, texts = fitted.held.pixels[:8], fitted.held.texts[:8]
     before, after = verifier.score(images, texts), again.score(images, texts)
     for name in ("misaligned", "manipulated", "flagged", "passes"):

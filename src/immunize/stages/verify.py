@@ -35,10 +35,10 @@ HEADS: tuple[Head, ...] = (OneClass(), Logistic(), Perceptron())
 
 @frozen
 class Shifts:
-    """Changes that nobody meant: Gaussian noise (deviation in pixels of [0, 1]) and JPEG (quality); typos are one a text."""
+    """Changes that nobody meant: Gaussian noise (deviations in pixels of [0, 1]), JPEG (qualities), one typo a text."""
 
-    noise: Radius
-    jpeg: Annotated[int, Field(ge=1, le=100)]
+    noise: tuple[Radius, ...]
+    jpeg: tuple[Annotated[int, Field(ge=1, le=100)], ...]
 
 
 @frozen
@@ -65,8 +65,8 @@ class Params:
     bank: Count = 1024
     sample: Count = 150
     block: Count = 100
-    benign: tuple[Shifts, ...] = (Shifts(1.5 / 255, 70), Shifts(3 / 255, 50), Shifts(6 / 255, 20))
-    shifts: Shifts = Shifts(4 / 255, 30)
+    benign: Shifts = Shifts((1.5 / 255, 3 / 255, 6 / 255), (50,))
+    shifts: Shifts = Shifts((4 / 255,), (30,))
     language: str | None = None
 
     def __post_init__(self) -> None:
@@ -89,11 +89,7 @@ def main() -> None:
     probe = make_probe(params, root, collected)
     rng = Generator().manual_seed(params.settings.seed)
     train = attacks(probe.answering, params.train, first, params.block, rng)
-    benign = {
-        f"{name}_{k}": one
-        for k, shifts in enumerate(params.benign)
-        for name, one in shifted(shifts, first, params.settings.seed + k).items()
-    }
+    benign = shifted(params.benign, first, params.settings.seed)
     material = Material(first, examples.mismatched(first), train, benign)
     table, calibration = fitting.table(probe, material), fitting.measure(probe, rest)
     cases = tried(probe, params, test, rng)
@@ -151,18 +147,16 @@ def attacks(
 
 
 def shifted(shifts: Shifts, given: Examples, seed: int) -> dict[str, Examples]:
-    """The examples under each benign shift."""
-    return {
-        "noise": examples.noisy(given, shifts.noise, seed),
-        "jpeg": examples.compressed(given, shifts.jpeg),
-        "human_typos": examples.mistyped(given, seed),
-    }
+    """The examples under each benign shift, `noise_4` being a deviation of 4/255."""
+    noise = {f"noise_{255 * sigma:g}": examples.noisy(given, sigma, seed + k) for k, sigma in enumerate(shifts.noise)}
+    jpeg = {f"jpeg_{quality}": examples.compressed(given, quality) for quality in shifts.jpeg}
+    return noise | jpeg | {"human_typos": examples.mistyped(given, seed)}
 
 
 def tried(probe: Probe, params: Params, test: Examples, rng: Generator) -> dict[str, Case]:
     """The test examples: clean, shifted, wrongly paired, and the first `sample` under each attack."""
     few = test.take(torch.arange(min(params.sample, len(test))))
-    benign = shifted(params.shifts, test, params.settings.seed + len(params.benign))
+    benign = shifted(params.shifts, test, params.settings.seed + 100)
     benign |= {"mismatched": examples.mismatched(test), "confusable": examples.confusable(probe.clean, test)}
     made = {"clean": ("clean", test)} | {name: ("benign", one) for name, one in benign.items()}
     for group, families in (("train", params.train), ("seen", params.seen), ("unseen", params.unseen)):

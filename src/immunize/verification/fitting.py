@@ -45,8 +45,8 @@ class Settings:
 class Material:
     """What a verifier is fitted on: `attacked` by family. Versions of one image share its id, and stay on one side.
 
-    clean and benign (shifts that nobody meant) are what both scores are to let pass; mismatched is what `misaligned` is to
-    find and `manipulated` to let pass.
+    clean, mismatched and benign (shifts that nobody meant) are what `manipulated` is to let pass; mismatched is what
+    `misaligned` is to find.
     """
 
     clean: Examples
@@ -134,7 +134,7 @@ def fit_table(probe: Probe, found: Table, calibration: Measured, settings: Setti
     verifier = Verifier(
         probe=probe,
         head=head,
-        misaligned=stage(cheap, "cheap", [clean, *benign], [wrong]),
+        misaligned=stage(cheap, "cheap", [clean], [wrong]),
         first=first,
         second=stage(whole, "whole", passed, attacked),
         band=Band.of(first(head, found.clean.take(banded).cheap), settings.twice, settings.sure),

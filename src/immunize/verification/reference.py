@@ -76,6 +76,13 @@ def whitening(found: Mapping[str, Tensor], prefix: str) -> Whitening:
 
 def reference(found: Mapping[str, Tensor], prefix: str) -> Reference:
     """The inverse of `tensors` for a Reference."""
-    whole = {name: found[f"{prefix}{name}"] for name in ("image", "text", "text_to_image", "image_to_text")}
-    spread = ("near_image", "near_text", "off_image", "off_text")
-    return Reference(**whole, **{name: whitening(found, f"{prefix}{name}.") for name in spread})
+    return Reference(
+        image=found[f"{prefix}image"],
+        text=found[f"{prefix}text"],
+        near_image=whitening(found, f"{prefix}near_image."),
+        near_text=whitening(found, f"{prefix}near_text."),
+        text_to_image=found[f"{prefix}text_to_image"],
+        image_to_text=found[f"{prefix}image_to_text"],
+        off_image=whitening(found, f"{prefix}off_image."),
+        off_text=whitening(found, f"{prefix}off_text."),
+    )

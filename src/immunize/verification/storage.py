@@ -71,12 +71,14 @@ def load(folder: Path | str, answering: DualEncoder | None = None, clean: DualEn
     said = json.loads(path.read_text())
     if said.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema {said.get('schema')!r}, this version reads {SCHEMA}; fit it anew")
-    pair = tuple(given or _model(said["models"], name, path) for name, given in zip(BRANCHES, (answering, clean)))
-    device = pair[0].device
+    answering = answering or _model(said["models"], "answering", path)
+    clean = clean or _model(said["models"], "clean", path)
+    device = answering.device
     numbers = {name: value.to(device) for name, value in load_file(path.with_name(TENSORS)).items()}
     vocabulary = Vocabulary(said["vocabulary"])
     probe = Probe(
-        *pair,
+        answering,
+        clean,
         banks=(reference(numbers, "answering."), reference(numbers, "clean.")),
         vocabulary=vocabulary,
         views=parse(said["views"], Views, f"{path}: views"),

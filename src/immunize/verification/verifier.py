@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -118,12 +117,6 @@ class Verifier:
         parts = [self.probe.glance(*part) for part in self._parts(images, texts)]
         seen = Seen(*(torch.cat(values) for values in zip(*(part.seen for part in parts))))
         return Glance(seen, parts[0].names, torch.cat([part.values for part in parts]))
-
-    def save(self, folder: Path) -> None:
-        """Write it for `immunize.verification.load` (`storage.save`)."""
-        from immunize.verification import storage  # which reads what is defined here
-
-        storage.save(self, folder)
 
     def _parts(self, images: Tensor, texts: Sequence[str]) -> list[tuple[Tensor, list[str]]]:
         said = inputs.read(texts, LONGEST)
