@@ -25,11 +25,11 @@ class Played:
     runs: tuple[tuple[Summary, ...], ...]
 
     def of(self, measure: Measure) -> Float[np.ndarray, " s"]:
-        """The measure on each stream, mean over training seeds; nan of a run is left out."""
-        return np.nanmean([[measure(run) for run in row] for row in self.runs], axis=0)
+        """The measure on each stream, mean over training seeds; nan of a run is left out, unless there is nothing else."""
+        return known_mean(np.array([[measure(run) for run in row] for row in self.runs]))
 
     def mean(self, measure: Measure) -> float:
-        return float(np.nanmean(self.of(measure)))
+        return float(known_mean(self.of(measure)[:, None])[0])
 
     @property
     def lag(self) -> float:
@@ -45,11 +45,19 @@ class Played:
     @property
     def by_regime(self) -> Float[np.ndarray, " z"]:
         """G under each regime, mean over the runs in which it came up; nan for one that never did."""
-        values = np.array([run.by_regime for row in self.runs for run in row])
-        there = np.isfinite(values)
-        return np.where(
-            there.any(axis=0), np.where(there, values, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1), np.nan
-        )
+        return known_mean(np.array([run.by_regime for row in self.runs for run in row]))
+
+    @property
+    def worst(self) -> float:
+        """The lowest of the regimes' payoffs, each a mean over the runs in which it came up."""
+        return float(np.nanmin(known_mean(np.array([run.payoff_by_regime for row in self.runs for run in row]))))
+
+
+def known_mean(values: Float[np.ndarray, "r s"]) -> Float[np.ndarray, " s"]:
+    """Mean of each column's numbers; nan where it has none."""
+    there = np.isfinite(values)
+    whole = np.where(there, values, 0).sum(axis=0)
+    return np.where(there.any(axis=0), whole / np.maximum(there.sum(axis=0), 1), np.nan)
 
 
 def judged(
@@ -137,7 +145,7 @@ def _line(name: str, one: Played) -> tuple[str, ...]:
         f"{one.lag:g}",
         f"{one.censored:.2f}",
         show(lambda s: s.earned),
-        show(lambda s: s.worst),
+        f"{one.worst:.2f}",
         show(lambda s: s.clean_cost),
         show(lambda s: s.latency[0], 1),
         show(lambda s: s.switches, 0),

@@ -62,7 +62,8 @@ def held_out_regime(bench: Bench) -> Verdict:
     for regime in names[: bench.held]:
         train = bench.only(*(name for name in _regimes(bench) if name != regime))[0]
         place = bench.test.payoffs.regimes.index(regime)
-        own, fixed = bench.control(train, bench.test), bench.control(train, bench.test, BestFixed())
+        test = bench.only(bench.test.stream.clean, regime)[1]
+        own, fixed = bench.control(train, test), bench.control(train, test, BestFixed())
         rows.append(own.of(lambda s, z=place: s.by_regime[z]) - fixed.of(lambda s, z=place: s.by_regime[z]))  # type: ignore[misc]
     found = np.concatenate(rows) if rows else np.zeros(0)
     found = found[np.isfinite(found)]

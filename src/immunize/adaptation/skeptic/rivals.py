@@ -47,7 +47,7 @@ def worst_regime(bench: Bench) -> Verdict:
     The value is of the payoffs played with, full contamination; .05 of the headroom are allowed for chance.
     """
     value = maximin(bench.test.table[bench.test.reigning])[1]
-    gap = bench.played(bench.candidate).mean(lambda s: s.worst) - value
+    gap = bench.played(bench.candidate).worst - value
     return Verdict(
         "maximin", gap >= -SLACK, gap, f"worst regime's payoff above the static mixture's value {value:+.3f}"
     )
