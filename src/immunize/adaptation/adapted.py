@@ -4,40 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from immunize.adaptation.journal import Decision
 from immunize.adaptation.payoffs import ABSTAIN
 from immunize.adaptation.shipped import Live, Shipped
-from immunize.batch import Embedding, Image
+from immunize.batch import Image
+from immunize.evaluation.adaptive import Response
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions
 from immunize.models.wrapped import Wrapped
 from immunize.verification.verifier import Verdict, Verifier
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Both unit embeddings of each pair under the action taken, whether it was flagged, and the action's place.
-
-    Embeddings can be compared where the action is the same: a gallery is embedded once under each (`Adapted.under`).
-    """
-
-    image: Embedding
-    text: Embedding
-    flagged: Bool[Tensor, " n"]
-    action: Int[Tensor, " n"]
-
-
 class Adapted(Wrapped):
     """f and g under the action in force, which `respond` chooses anew for every `batch` pairs.
 
     `resting` is in force until the first batch comes. defended: what answers under each action; under `abstain`, which
-    flags all, what rests does. twins: the same with gradients, where they differ.
+    flags all, what rests does. twins: the same with gradients, where they differ. afresh: every `respond` is the first, so
+    that equal pairs get equal answers, which whoever attacks it again and again needs.
     """
 
     def __init__(
@@ -48,12 +36,14 @@ class Adapted(Wrapped):
         resting: str,
         batch: int = 32,
         twins: Mapping[str, DualEncoder] | None = None,
+        afresh: bool = False,
     ) -> None:
         if missing := [name for name in (resting, *shipped.actions) if name not in defended and name != ABSTAIN]:
             raise ValueError(f"adapted: no model answers under {', '.join(missing)}; there are {', '.join(defended)}")
         Wrapped.__init__(self, defended[resting])
         self.defended, self.verifier, self.shipped = dict(defended), verifier, shipped
         self.resting, self.batch, self.twins = resting, batch, {**defended, **(twins or {})}
+        self.afresh = afresh
         every = [*self.defended.values(), *self.twins.values()]
         self.rest = nn.ModuleList([one for one in every if isinstance(one, nn.Module)])
         self.begin()
@@ -88,20 +78,23 @@ class Adapted(Wrapped):
         return self.verifier.alarm(images, captions)
 
     @torch.no_grad()
-    def respond(self, images: Image, captions: Sequence[str]) -> Answer:
+    def respond(self, images: Image, captions: Sequence[str]) -> Response:
         """Image i comes in with caption i: each `batch` of pairs is scored, decided on and answered, in order.
 
+        Embeddings can be compared where the action is the same: a gallery is embedded once under each (`under`).
         Raises ValueError that names the pair for what cannot be judged (`Verifier.score`).
         """
         if not len(images):
             none = torch.zeros(0, dtype=torch.int64, device=self.device)
             empty = self.verifier.probe.banks[0].image[:0]
-            return Answer(empty, empty, none.bool(), none)
+            return Response(empty, empty, none.bool(), none)
+        if self.afresh:
+            self.begin()
         parts = [
             self._answer(images[rows], [captions[i] for i in rows.tolist()])
             for rows in torch.arange(len(images)).split(self.batch)
         ]
-        return Answer(*(torch.cat([getattr(part, name) for part in parts]) for name in Answer.__slots__))
+        return Response(*(torch.cat([getattr(part, name) for part in parts]) for name in Response.__slots__))
 
     def facing(self, images: Image, captions: Sequence[str]) -> DualEncoder:
         """What answers once this traffic has been seen from its first batch on; this model itself sees nothing of it."""
@@ -109,7 +102,7 @@ class Adapted(Wrapped):
         other.respond(images, captions)
         return other.model
 
-    def _answer(self, images: Image, captions: list[str]) -> Answer:
+    def _answer(self, images: Image, captions: list[str]) -> Response:
         verdict = self.verifier.score(images, captions)
         index = self.live.choose(features(self.verifier, images, captions, verdict).double().cpu().numpy())
         action = self.actions[index]
@@ -117,7 +110,7 @@ class Adapted(Wrapped):
         image = self.model.encode_image(images.to(self.device))
         flagged = verdict.flagged.to(image.device) | (action == ABSTAIN)
         place = torch.full((len(images),), index, device=image.device)
-        return Answer(image, encode_captions(self.model, captions), flagged, place)
+        return Response(image, encode_captions(self.model, captions), flagged, place)
 
 
 def features(

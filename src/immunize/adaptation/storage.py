@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from immunize import models
+from immunize import models, verification
 from immunize.adaptation.adapted import Adapted
 from immunize.adaptation.shipped import Shipped
 from immunize.config import dump, parse
 from immunize.models import whole
 from immunize.serving import Serving
-from immunize.verification import storage as verification
 
 DESCRIPTION, SCHEMA = "adapted.json", 1
 

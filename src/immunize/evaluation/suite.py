@@ -17,7 +17,9 @@ from immunize.data.loader import Pairs
 from immunize.evaluation.blocks import Claims, Finds, Found, here
 from immunize.metrics.retrieval import Ranks, ranks
 from immunize.models import DualEncoder
+from immunize.models.dual_encoder import Facing
 from immunize.models.encode import encode_captions, encode_images
+from immunize.models.remembering import Remembering
 
 
 class Scored(NamedTuple):
@@ -66,9 +68,10 @@ def evaluate(
     changes no result, but where an objective has negatives (`infonce`) these are the captions of the block. `find`: who
     attacks (`shards.fanned`; this process); all attacks are over before the first is scored, here, in the whole gallery.
     """
-    still = encode_images(model, pairs.images.to(model.device))
-    before = score(model, pairs, still)
     count = len(pairs) if sample is None else min(sample, len(pairs))
+    resting = facing(model, pairs, count)
+    still = encode_images(resting, pairs.images.to(model.device))
+    before = score(resting, pairs, still)
     find = find or partial(here, model, pairs, seed=seed, block=block)
     found = find(real(attacks), count)
     for name, attack in attacks.items():
@@ -86,18 +89,35 @@ def evaluate(
             continue
         one = found[name]
         after = changed(pairs, one)
-        moved = torch.cat([encode_images(model, one.images.to(model.device)), still[count:]])
+        answering = facing(model, after, count)
+        moved = encode_images(answering, one.images.to(model.device))
+        rest = (
+            still[count:] if answering is resting else encode_images(answering, pairs.images[count:].to(model.device))
+        )
         yield Attacked(
             pairs=after,
             clean=pairs,
             before=before,
-            after=score(model, after, moved),
+            after=score(answering, after, torch.cat([moved, rest])),
             count=count,
             name=name,
             attack=attack,
             seconds=one.seconds,
             claims=one.claims,
         )
+
+
+def facing(model: DualEncoder, pairs: Pairs, count: int) -> DualEncoder:
+    """What answers once the first `count` images have come in, each with its first caption; most models: they themselves.
+
+    Who attacks a model that adapts sees it at rest, before any of this (`adaptive` evaluates what sees more).
+    """
+    inner = model.model if isinstance(model, Remembering) else model
+    if not isinstance(inner, Facing):
+        return model
+    first = torch.searchsorted(pairs.owner, torch.arange(count)).tolist()
+    images = (pairs.images[:count].float() / 255).to(model.device)
+    return Remembering(inner.facing(images, [pairs.captions[c] for c in first]))
 
 
 def real(attacks: Mapping[str, Attack | None]) -> dict[str, Attack]:

@@ -46,3 +46,12 @@ class DualEncoder(Protocol):
     def resolution(self) -> int:
         """The side in pixels that the vision tower sees; other sizes are resized on the way in."""
         ...
+
+
+@runtime_checkable
+class Facing(Protocol):
+    """A model that answers as the traffic demands."""
+
+    def facing(self, images: Image, captions: Sequence[str]) -> DualEncoder:
+        """What answers once these pairs have come in."""
+        ...

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from immunize import models
+from immunize import models, verification
 from immunize.adaptation import storage
 from immunize.adaptation.adapted import features
 from immunize.adaptation.comparing import tested
@@ -36,7 +36,6 @@ from immunize.data.loader import Pairs
 from immunize.models import DualEncoder
 from immunize.serving import Serving
 from immunize.verification import Verifier
-from immunize.verification import storage as verification
 
 Count = Annotated[int, Field(ge=1)]
 SCORES = ("misaligned", "manipulated")

@@ -26,6 +26,7 @@ from immunize.evaluation.sweep import Curve, sweep
 from immunize.models.remembering import Remembering
 
 Count = Annotated[int, Field(ge=1)]
+APART = {"pretrain": "pretrain", "adapted": "adapt"}  # models that are no recipe of `immunize`
 
 
 @frozen
@@ -63,7 +64,7 @@ class Params:
 
 def main(defense: str) -> None:
     params = load("evaluate", Params)
-    folder = Path("models") / preset() / ("pretrain" if defense == "pretrain" else f"immunize/{defense}")
+    folder = Path("models") / preset() / APART.get(defense, f"immunize/{defense}")
     reports = Path("reports") / preset()
     collected = Path("data") / preset() / "collect"
     pairs = Pairs.read(collected, params.split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from immunize.verification.conformal import Threshold
 from immunize.verification.fitting import Material, Settings, fit
 from immunize.verification.probe import Probe
+from immunize.verification.storage import load, save
 from immunize.verification.verifier import Verdict, Verifier
 
-__all__ = ["Material", "Probe", "Settings", "Threshold", "Verdict", "Verifier", "fit"]
+__all__ = ["Material", "Probe", "Settings", "Threshold", "Verdict", "Verifier", "fit", "load", "save"]
