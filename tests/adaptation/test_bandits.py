@@ -58,16 +58,14 @@ def test_forgetting_follows_a_change_and_remembering_does_not() -> None:
 
 
 def test_against_river() -> None:
-    linear = pytest.importorskip("river.bandit").LinUCBDisjoint(delta=0.1, seed=0)
+    """Its arms are Bayesian regressions with prior and noise of precision 1, which is a ridge of 1."""
+    linear = pytest.importorskip("river.bandit").LinUCBDisjoint(alpha=1.0, beta=1.0, seed=0)
     model = Linear(5, 3, ridge=1.0)
     for x, arm, reward in data():
-        context = dict(enumerate(x.tolist()))
-        linear.pull([0, 1, 2], context=context)
-        linear.update(arm, context, reward)
+        linear.update(arm, dict(enumerate(x.tolist())), reward)
         model.learn(x, arm, reward)
     x = np.random.default_rng(1).normal(size=5)
-    context = dict(enumerate(x.tolist()))
-    predicted = [linear._linear_bandits[arm].predict_one(context) for arm in range(3)]
+    predicted = [linear._bayes_lin_regs[arm].predict_one(dict(enumerate(x.tolist()))) for arm in range(3)]
     assert model.weight @ x == pytest.approx(np.array(predicted), abs=1e-6)
 
 
