@@ -72,28 +72,17 @@ def evaluate(
     resting = facing(model, pairs, count)
     still = encode_images(resting, pairs.images.to(model.device))
     before = score(resting, pairs, still)
-    find = find or partial(here, model, pairs, seed=seed, block=block)
-    found = find(real(attacks), count)
+    found = (find or partial(here, model, pairs, seed=seed, block=block))(real(attacks), count)
     for name, attack in attacks.items():
         if attack is None:
-            yield Attacked(
-                pairs=pairs,
-                clean=pairs,
-                before=before,
-                after=before,
-                count=len(pairs),
-                name=name,
-                attack=None,
-                seconds=0.0,
-            )
+            yield untouched(name, pairs, before)
             continue
         one = found[name]
         after = changed(pairs, one)
         answering = facing(model, after, count)
         moved = encode_images(answering, one.images.to(model.device))
-        rest = (
-            still[count:] if answering is resting else encode_images(answering, pairs.images[count:].to(model.device))
-        )
+        others = pairs.images[count:].to(model.device)
+        rest = still[count:] if answering is resting else encode_images(answering, others)
         yield Attacked(
             pairs=after,
             clean=pairs,
@@ -105,6 +94,13 @@ def evaluate(
             seconds=one.seconds,
             claims=one.claims,
         )
+
+
+def untouched(name: str, pairs: Pairs, scored: Scored) -> Attacked:
+    """The clean pairs, as a result like any other."""
+    return Attacked(
+        pairs=pairs, clean=pairs, before=scored, after=scored, count=len(pairs), name=name, attack=None, seconds=0.0
+    )
 
 
 def facing(model: DualEncoder, pairs: Pairs, count: int) -> DualEncoder:
