@@ -61,8 +61,14 @@ def read(folder: Path) -> Clip:
 
 
 def digest(folder: Path) -> str:
-    """sha256 of the weights' file: what a result names as the model it is about."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    """sha256 of the weights' file, or of every file of a model that has other ones: what a result names as its model.
+
+    Raises FileNotFoundError where there is no model.
+    """
+    files = [folder / WEIGHTS] if (folder / WEIGHTS).exists() else sorted(p for p in folder.glob("*.*") if p.is_file())
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no model: is the stage that makes it done (`dvc repro`)?")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _describe(tokenizer: Tokenize) -> dict[str, str | int]:
