@@ -19,13 +19,13 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, wait
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
 from prefect.states import Completed, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from environment import QUIET
-from immunize.pipeline.graph import nodes
+from immunize.pipeline.graph import Node, nodes
+from order import Future, run_all
 from services import prefect_api
 from stage import PipelineBusy, StageFailed, release_all, reproduce_stage, run
 
@@ -82,19 +82,20 @@ def reproduce(
     flags: tuple[str, ...] = (),
     publish: bool = True,
     store: str | None = None,
+    jobs: int = 1,
 ) -> dict[str, str]:
     """How each stage ended, {"collect": "Cached", ...}; raises StageFailed naming those that did not complete.
 
-    `flags` go to each `dvc repro` (--force; --pull --allow-missing). A failed publication is reported, undoes nothing.
+    `flags` go to each `dvc repro` (--force; --pull --allow-missing). jobs: stages at once, for which the task runner must have
+    threads. A failed publication is reported, undoes nothing.
     """
-    futures: dict[str, PrefectFuture[Any]] = {}
+
+    def submit(node: Node, needs: list[Future]) -> Future:
+        arguments = (node.name, root, tuple(flags), node.schedule.timeout_seconds)
+        return run_stage.submit(*arguments, wait_for=needs, return_state=False)
+
     with only_flow(Path(root), get_run_logger().info), no_orphans():
-        for node in nodes(Path(root), tuple(targets)):
-            above = [futures[name] for name in node.upstream]
-            timeout = node.schedule.timeout_seconds
-            arguments = (node.name, root, tuple(flags), timeout)
-            futures[node.name] = run_stage.submit(*arguments, wait_for=above, return_state=False)
-        wait(list(futures.values()))
+        futures = run_all(nodes(Path(root), tuple(targets)), submit, jobs)
         states = {name: future.state for name, future in futures.items()}
         if publish and all(state.is_completed() for state in states.values()):
             states["publication"] = publish_run(root, store or root, return_state=True)
@@ -166,7 +167,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads(chosen.jobs)))
     with prefect_client():
         state = reproduce.with_options(task_runner=at_once(chosen.jobs))(
-            str(chosen.root.resolve()), tuple(chosen.stages), tuple(flags), not chosen.no_publish, return_state=True
+            str(chosen.root.resolve()),
+            tuple(chosen.stages),
+            tuple(flags),
+            not chosen.no_publish,
+            jobs=chosen.jobs,
+            return_state=True,
         )
     return 0 if state.is_completed() else 1
 

@@ -86,7 +86,7 @@ def test_two_flows_at_once_wait_for_each_other(server, toy):
 def test_two_stages_at_a_time(server, toy, preset_line, eventually):
     preset_line("finetune: {joint: 1.0, seconds: 0}", "finetune: {joint: 2.0, seconds: 3}")
     preset_line("mat: {joint: 12.0, seconds: 0}", "mat: {joint: 13.0, seconds: 3}")
-    reproduce.with_options(task_runner=module.at_once(2))(str(toy), targets=("immunize",), publish=False)
+    reproduce.with_options(task_runner=module.at_once(2))(str(toy), targets=("immunize",), publish=False, jobs=2)
     run = last_run(toy)
     eventually(lambda: list(tasks_of(run).values()).count("Ran") == 2)
     with get_client(sync_client=True) as client:
