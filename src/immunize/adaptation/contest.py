@@ -57,7 +57,7 @@ def contest(
 
 
 def figures(played: Played, world: World) -> dict[str, Any]:
-    """Means over streams and seeds; null for what did not come up, or was never reached. curve: regret after `steps` batches."""
+    """Means over streams and seeds; null for what did not come up, or never reached. curve: regret after `steps` batches."""
     found = {
         "gain": played.mean(lambda s: s.gain),
         "regret": played.mean(lambda s: s.regret),
