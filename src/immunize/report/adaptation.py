@@ -1,4 +1,4 @@
-"""Who should choose the defense: the contenders of each version, the payoffs they chose between, and the one that is shipped."""
+"""Who should choose the defense: the contenders of each version, the payoffs they chose between, the one that is shipped."""
 
 from __future__ import annotations
 

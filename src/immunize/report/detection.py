@@ -1,4 +1,4 @@
-"""What the verifier tells from clean pairs: each attack family under each head and each baseline, and what it flags for nothing."""
+"""What the verifier finds: each attack family under each head and each baseline, and what it flags where nobody attacked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Detection:
 
     scores: `manipulated` (that score alone) and `either` (what the verdict rests on) -> head -> family -> cell; baselines
     likewise. flagged: head -> case -> cell with one measure an alpha. served: the head that is saved; outcomes: family ->
-    percent that fooled the model, was caught and was missed with it.
+    pairs, and percent that fooled the model, was caught (None: nothing fooled it) and was missed.
     """
 
     served: str
@@ -55,7 +55,7 @@ class Detection:
     scores: dict[str, dict[str, dict[str, Cell]]]
     baselines: dict[str, dict[str, Cell]]
     flagged: dict[str, dict[str, Cell]]
-    outcomes: dict[str, dict[str, float | None]]
+    outcomes: dict[str, dict[str, Any]]
     cost: dict[str, float]
 
     def range(self, *groups: str) -> tuple[float, float] | None:
@@ -107,7 +107,7 @@ def case_label(name: str) -> str:
 
 
 def _cell(told: Mapping[str, Any]) -> Cell:
-    cell = {}
+    cell: Cell = {}
     for name in MEASURES:
         interval = told[f"{name}_interval"]
         cell |= {name: told[name], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
@@ -115,7 +115,7 @@ def _cell(told: Mapping[str, Any]) -> Cell:
 
 
 def _shares(flagged: Mapping[str, Mapping[str, float]]) -> Cell:
-    cell = {}
+    cell: Cell = {}
     for alpha, one in flagged.items():
         cell |= {alpha: one["share"], f"{alpha}_low": one["low"], f"{alpha}_high": one["high"]}
     return cell

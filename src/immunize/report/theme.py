@@ -51,11 +51,21 @@ def save(figure: Figure, path: Path) -> None:
     """`path` for light pages and `<stem>-dark.svg` for dark ones; no date, no random ids: same figure, same bytes."""
     buffer = io.StringIO()
     with rc_context(STYLE):
+        _settle(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     light = buffer.getvalue().replace("'DejaVu Sans'", FONTS)  # laid out in the wider font, read in the reader's own
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(light)
     dark(path).write_text(re.sub("|".join(DARK), lambda match: DARK[match[0]], light))
+
+
+def _settle(figure: Figure) -> None:
+    """The layout's last digits depend on where its solver stands in memory, and ids are made of them: rounded, for good."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(float(edge), 6) for edge in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def dark(path: Path) -> Path:

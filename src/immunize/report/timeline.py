@@ -33,7 +33,7 @@ def regret(found: Adaptation, path: Path) -> None:
                 color, curve = COLORS.get(role, MUTED), version["contenders"][contender]["curve"]
                 ax.plot(version["steps"], curve, color=color, linewidth=2.4 if role == "shipped" else 1.2)
                 mark = " (shipped)" if role == "shipped" else ""
-                ends[contender_label(contender) + mark] = (version["steps"][-1], curve[-1], color)
+                ends[contender_label(contender) + mark] = (float(version["steps"][-1]), curve[-1], color)
             ax.set_title(f"Version {name}, {VERSIONS.get(name, '')}: regret so far")
             ax.set_xlabel("batch")
             ax.margins(x=0.01)
@@ -109,9 +109,13 @@ def _actions(ax: Axes, taken: list[str], actions: list[str]) -> None:
 
 
 def _lines(ax: Axes, by_run: dict[str, Sequence[float]], title: str) -> None:
-    ends = {}
+    ends: dict[str, tuple[float, float, str]] = {}
     for name, values in by_run.items():
         ax.plot(values, color=COLORS[name], linewidth=2 if name == "shipped" else 1.1)
-        ends["Shipped" if name == "shipped" else contender_label(name)] = (len(values) - 1, values[-1], COLORS[name])
+        ends["Shipped" if name == "shipped" else contender_label(name)] = (
+            float(len(values) - 1),
+            values[-1],
+            COLORS[name],
+        )
     ax.set_title(title)
     end_labels(ax, ends)
