@@ -48,7 +48,7 @@ def test_a_row_letter_by_letter(page: str) -> None:
     assert table["PPO"] == [
         "0.713",
         "0.250",
-        "6.5",
+        "40.4",
         "∞",
         "80.0",
         "0.250",
@@ -118,7 +118,12 @@ def test_nothing_is_drawn_of_nothing(run: Path, tmp_path: Path) -> None:
 
 def test_regret_of_every_contender_but_chance(written: Path) -> None:
     words = said(written / "reports/toy/figures/regret.svg")
-    assert words.count("LinUCB (shipped)") == words.count("PPO") == words.count("Best fixed in hindsight") == 2
+    assert (
+        words.count("LinUCB (shipped)")
+        == words.count("PPO (ends at 40)")
+        == words.count("Best fixed in hindsight")
+        == 2
+    )
     assert "Random" not in words
     assert [word for word in words if word.startswith("Version")] == [
         "Version A, regimes that switch by themselves: regret so far",

@@ -41,7 +41,7 @@ CHARTS = {
     "regret": (
         "Regret",
         "What the best action of each batch would have earned beyond the one that was taken, summed so far, mean over test "
-        "streams and seeds. A random choice is left out, for it would flatten the rest.",
+        "streams and seeds. A random choice is left out; who regrets far more than the best fixed runs out of the chart.",
     ),
     "timeline": (
         "Decisions",

@@ -72,10 +72,13 @@ def dark(path: Path) -> Path:
     return path.with_name(f"{path.stem}-dark{path.suffix}")
 
 
-def end_labels(axes: Axes, points: dict[str, tuple[float, float, str]]) -> None:
-    """Names beside the ends of their lines, moved apart where they would overlap. `points`: label -> (x, y, color)."""
+def end_labels(axes: Axes, points: dict[str, tuple[float, float, str]], gap: float = 0.075) -> None:
+    """Names beside the ends of their lines, moved apart where they would overlap.
+
+    points: label -> (x, y, color). gap: between labels, in parts of the axes' height.
+    """
     low, high = axes.get_ylim()
-    gap, floor = 0.075, -1.0
+    floor = -1.0
     for label, (x, y, color) in sorted(points.items(), key=lambda item: item[1][1]):
         axes.plot([x], [y], "o", color=color, markersize=4.5, clip_on=False, zorder=4)
         floor = max((y - low) / (high - low), floor + gap)

@@ -15,6 +15,7 @@ from immunize.report.figures import smooth
 from immunize.report.theme import HEAT, INK, MUTED, STYLE, canvas, end_labels, save
 
 SHOWN = 300  # batches of the stream that are drawn
+FAR = 3  # times the regret of the best fixed
 COLORS = {"oracle": "#6b7580", "hindsight": "#d9770b", "best_fixed": "#0f62b5", "shipped": HEAT}
 Run = dict[str, Any]
 
@@ -27,18 +28,10 @@ def regret(found: Adaptation, path: Path) -> None:
     with rc_context(STYLE):
         figure, axes = canvas(len(versions), 1, (8.6, 3.5 * len(versions)))
         for ax, (name, version) in zip(axes, versions.items(), strict=True):
-            ends = {}
-            for contender in sorted(set(version["contenders"]) - {"random", "oracle"}):
-                role = "shipped" if contender == version["shipped"] else contender
-                color, curve = COLORS.get(role, MUTED), version["contenders"][contender]["curve"]
-                ax.plot(version["steps"], curve, color=color, linewidth=2.4 if role == "shipped" else 1.2)
-                mark = " (shipped)" if role == "shipped" else ""
-                ends[contender_label(contender) + mark] = (float(version["steps"][-1]), curve[-1], color)
+            _regrets(ax, version)
             ax.set_title(f"Version {name}, {VERSIONS.get(name, '')}: regret so far")
             ax.set_xlabel("batch")
-            ax.margins(x=0.01)
             ax.tick_params(axis="x", labelcolor=MUTED)
-            end_labels(ax, ends)
     save(figure, path)
 
 
@@ -74,6 +67,24 @@ def stretches(values: Sequence[Any]) -> list[tuple[int, int, Any]]:
         found.append((at, length, value))
         at += length
     return found
+
+
+def _regrets(ax: Axes, version: dict[str, Any]) -> None:
+    """One that ends at more than FAR times the best fixed runs out of the chart and is named at its edge with its end."""
+    curves = {name: one["curve"] for name, one in version["contenders"].items() if name not in ("random", "oracle")}
+    near = [curve[-1] for curve in curves.values() if curve[-1] <= FAR * curves["best_fixed"][-1]]
+    top, ends = 1.1 * max(near), {}
+    for name, curve in sorted(curves.items()):
+        shipped = name == version["shipped"]
+        color = COLORS["shipped"] if shipped else COLORS.get(name, MUTED)
+        ax.plot(version["steps"], curve, color=color, linewidth=2.4 if shipped else 1.2)
+        label = contender_label(name) + (" (shipped)" if shipped else "")
+        label += f" (ends at {curve[-1]:.0f})" if curve[-1] > top else ""
+        ends[label] = (float(version["steps"][-1]), float(min(curve[-1], top)), color)
+    ax.margins(x=0.01)
+    if top > 0:
+        ax.set_ylim(-0.03 * top, top)
+    end_labels(ax, ends)
 
 
 def _runs(found: Adaptation) -> dict[str, Run]:
@@ -118,4 +129,4 @@ def _lines(ax: Axes, by_run: dict[str, Sequence[float]], title: str) -> None:
             COLORS[name],
         )
     ax.set_title(title)
-    end_labels(ax, ends)
+    end_labels(ax, ends, gap=0.15)
