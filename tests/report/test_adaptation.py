@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -129,3 +131,13 @@ def test_regret_of_every_contender_but_chance(written: Path) -> None:
         "Version A, regimes that switch by themselves: regret so far",
         "Version C, against an attacker who reacts: regret so far",
     ]
+
+
+def test_where_nothing_is_to_adapt_to_all_are_in_the_chart(found: Adaptation, tmp_path: Path) -> None:
+    """Best fixed regrets nothing: three times that is no limit."""
+    versions = copy.deepcopy(found.found["versions"])
+    for version in versions.values():
+        version["contenders"]["best_fixed"]["curve"] = [0.0, 0.0]
+    timeline.regret(replace(found, found=found.found | {"versions": versions}), tmp_path / "regret.svg")
+    words = said(tmp_path / "regret.svg")
+    assert words.count("PPO") == 2 and not [word for word in words if "ends at" in word]

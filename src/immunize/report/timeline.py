@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def stretches(values: Sequence[Any]) -> list[tuple[int, int, Any]]:
 def _regrets(ax: Axes, version: dict[str, Any]) -> None:
     """One that ends at more than FAR times the best fixed runs out of the chart and is named at its edge with its end."""
     curves = {name: one["curve"] for name, one in version["contenders"].items() if name not in ("random", "oracle")}
-    near = [curve[-1] for curve in curves.values() if curve[-1] <= FAR * curves["best_fixed"][-1]]
+    limit = FAR * curves["best_fixed"][-1] or inf  # where one action is best throughout, all are shown
+    near = [curve[-1] for curve in curves.values() if curve[-1] <= limit]
     top, ends = 1.1 * max(near), {}
     for name, curve in sorted(curves.items()):
         shipped = name == version["shipped"]
