@@ -18,6 +18,8 @@ from PIL import Image
 from immunize import report
 from immunize.evaluation.results import Flag, Result, Sweep, write
 
+from . import watched
+
 SHARE = {  # how many of ten queries stay right
     "finetune": {"clean": 9, "image": 1, "text": 2, "joint": 0, "square": 2, "hot_flip": 5},
     "mat": {"clean": 8, "image": 4, "text": 5, "joint": 3, "square": 6, "hot_flip": 1},
@@ -126,6 +128,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "data/toy/augment" / name / "measures.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(measures))
+    watched.write(root / "reports/toy")
     (root / "presets").mkdir()
     sections = {
         "immunize": {"steps": 120, "lr": 0.0005},

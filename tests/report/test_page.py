@@ -46,8 +46,8 @@ def test_self_contained(html: str, outline: Outline) -> None:
     assert "://" not in html and "@import" not in html
     assert not [tag for tag, _ in outline.tags if tag in {"script", "link", "iframe"}]
     sources = [v for _, a in outline.tags for k, v in a.items() if k in {"src", "srcset"}]
-    # four charts, light and dark; two galleries of five rows, and three images under three attacks
-    assert len(sources) == 4 * 2 + 2 * 5 * 3 + 3 * 3 * 3
+    # seven charts, light and dark; two galleries of five rows, and three images under three attacks
+    assert len(sources) == 7 * 2 + 2 * 5 * 3 + 3 * 3 * 3
     assert all(v and v.startswith("data:image/") for v in sources)
 
 

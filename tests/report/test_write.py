@@ -25,7 +25,7 @@ def test_same_inputs_same_bytes(run: Path, written: Path, tmp_path: Path) -> Non
     assert not [name for name in first if first[name] != second[name]]
     charts = [
         f"figures/{n}{d}.svg"
-        for n in ("attacks", "clean_vs_robust", "epsilon_sweep", "loss_curves")
+        for n in ("attacks", "clean_vs_robust", "detection", "epsilon_sweep", "loss_curves", "regret", "timeline")
         for d in ("", "-dark")
     ]
     pictures = [f"figures/gallery_{n}{d}.png" for n in ("attacks", "finetune", "mat") for d in ("", "-dark")]
@@ -33,7 +33,7 @@ def test_same_inputs_same_bytes(run: Path, written: Path, tmp_path: Path) -> Non
 
 
 def test_the_stage_reports_the_current_preset(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no logs, sweeps, adversarial sets or validation: what is left is shown, nothing breaks."""
+    """With no logs, sweeps, adversarial sets, validation, verifier or policy: what is left is shown, nothing breaks."""
     root = tmp_path / "root"
     shutil.copytree(run / "presets", root / "presets")
     shutil.copytree(run / "reports/toy/results", root / "reports/toy/results", ignore=lambda *_: ["sweep.json"])
@@ -42,6 +42,8 @@ def test_the_stage_reports_the_current_preset(run: Path, tmp_path: Path, monkeyp
     main()
     figures = [f"figures/{name}{end}.svg" for name in ("attacks", "clean_vs_robust") for end in ("-dark", "")]
     assert sorted(made(root)) == [*figures, "metrics.json", "model_card.md", "report.html"]
+    html = (root / "reports/toy/report.html").read_text()
+    assert not [name for name in ("detection", "adaptation", "adaptive") if f"#{name}" in html or f'"{name}"' in html]
     metrics = json.loads((root / "reports/toy/metrics.json").read_text())
     assert metrics["mat"]["joint"]["tr_r1"] == 30.0
     assert metrics == report.summarize(

@@ -48,6 +48,11 @@ class Played:
         return known_mean(np.array([run.by_regime for row in self.runs for run in row]))
 
     @property
+    def curve(self) -> Float[np.ndarray, " k"]:
+        """Regret so far at the `marks` of a stream, mean over all runs."""
+        return np.array([run.curve for row in self.runs for run in row]).mean(axis=0)
+
+    @property
     def worst(self) -> float:
         """The lowest of the regimes' payoffs, each a mean over the runs in which it came up."""
         return float(np.nanmin(known_mean(np.array([run.payoff_by_regime for row in self.runs for run in row]))))

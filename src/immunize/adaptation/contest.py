@@ -10,6 +10,7 @@ import numpy as np
 
 from immunize.adaptation.comparing import SEEDS, STREAMS, Measure, Played, difference, judged, tested
 from immunize.adaptation.contenders import BestFixed, Hindsight, Oracle, Random
+from immunize.adaptation.gain import marks
 from immunize.adaptation.policy import Contender
 from immunize.adaptation.world import World
 
@@ -46,6 +47,7 @@ def contest(
     return {
         "shipped": shipped,
         "measure": "gain" if by(played["oracle"].runs[0][0]) == played["oracle"].runs[0][0].gain else "earned",
+        "steps": (marks(test.stream.length) + 1).tolist(),
         "contenders": {name: figures(one, test) for name, one in played.items()},
         "leads": {
             name: {"mean": lead.mean, "low": lead.interval.low, "high": lead.interval.high}
@@ -55,7 +57,7 @@ def contest(
 
 
 def figures(played: Played, world: World) -> dict[str, Any]:
-    """Means over streams and seeds; null for what did not come up, or was never reached."""
+    """Means over streams and seeds; null for what did not come up, or never reached. curve: regret after `steps` batches."""
     found = {
         "gain": played.mean(lambda s: s.gain),
         "regret": played.mean(lambda s: s.regret),
@@ -73,7 +75,8 @@ def figures(played: Played, world: World) -> dict[str, Any]:
     }
     by_regime = dict(zip(world.payoffs.regimes, played.by_regime.tolist()))
     return {name: _known(value) for name, value in found.items()} | {
-        "by_regime": {name: _known(value) for name, value in by_regime.items()}
+        "by_regime": {name: _known(value) for name, value in by_regime.items()},
+        "curve": [_known(value) for value in played.curve.tolist()],
     }
 
 

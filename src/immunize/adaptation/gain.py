@@ -14,6 +14,7 @@ from immunize.adaptation.world import World
 
 NOTHING = 1e-9  # headroom under which a regime has nothing to gain
 WINDOW, LEVEL, SHORTEST = 5, 0.9, 15
+MARKS = 50  # points of a regret curve
 
 
 def gain(run: Run, rows: Bool[np.ndarray, " t"] | None = None) -> float:
@@ -32,6 +33,11 @@ def regret(run: Run) -> Float[np.ndarray, " t"]:
     """Sum so far of max_a payoff - payoff of what was served."""
     got, best, _ = _parts(run)
     return np.cumsum(best - got)
+
+
+def marks(length: int) -> Int[np.ndarray, " k"]:
+    """The batches at which a curve over a stream is kept: MARKS of them evenly spaced, the last one included."""
+    return np.unique(np.linspace(0, length - 1, MARKS).round().astype(int))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Summary:
     earned: mean scaled reward with noise and costs, the objective of B and C. clean_cost: scaled payoff lost on clean
     batches to the best action there. worst: lowest mean payoff of a regime. switches: changes of action per 1,000 batches.
     latency: mean and 95 % quantile in ms a pair. thinking: microseconds to act. abstained and correct: shares.
+    curve: `regret` at the `marks`.
     """
 
     gain: float
@@ -102,6 +109,7 @@ class Summary:
     abstained: float
     correct: float
     literal: float
+    curve: Float[np.ndarray, " k"]
 
 
 def summarize(run: Run, world: World) -> Summary:
@@ -127,6 +135,7 @@ def summarize(run: Run, world: World) -> Summary:
         abstained=float((run.served == world.refuses).mean()),
         correct=float(run.correct.mean()),
         literal=float(run.literal.mean()),
+        curve=regret(run)[marks(len(run.served))],
     )
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from immunize.evaluation.results import Result, read_all, read_sweep
-from immunize.report import card, figures, heat, page, picture
+from immunize.report import adaptation, card, detection, dots, figures, heat, page, picture, timeline
 from immunize.report.gallery import Example, by_image, examples
 from immunize.report.names import ordered
 from immunize.report.summary import Metrics, Results, Settings, summarize
@@ -20,8 +20,8 @@ DEFAULT = Settings()
 def write(preset: str, root: Path = Path("."), settings: Settings = DEFAULT) -> Metrics:
     """reports/<preset>/: metrics.json, figures/, report.html and model_card.md, from what stands under `root`.
 
-    Same inputs, same bytes. Logs, sweeps, kept adversarial sets and the validation are shown where they exist. Raises
-    ResultError if no result does.
+    Same inputs, same bytes. Logs, sweeps, kept adversarial sets, the validation, and what verifier, policy and the attacks on
+    both came to are shown where they exist. Raises ResultError if no result does.
     """
     reports = root / "reports" / preset
     results = read_all(reports / "results")
@@ -49,6 +49,11 @@ def _draw(metrics: Metrics, results: Results, preset: str, root: Path) -> None:
     sweeps = {path.parent.name: read_sweep(path) for path in (root / "reports" / preset).glob("results/*/sweep.json")}
     if sweeps:
         figures.epsilon_sweep(sweeps, folder / "epsilon_sweep.svg")
+    if found := detection.read(root, preset):
+        dots.write(found, folder / "detection.svg")
+    if chosen := adaptation.read(root, preset):
+        timeline.regret(chosen, folder / "regret.svg")
+        timeline.timeline(chosen, folder / "timeline.svg")
 
 
 def _pictures(galleries: dict[str, list[Example]], side_by_side: list[list[Example]], folder: Path) -> None:

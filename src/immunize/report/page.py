@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from immunize.report import augmentations
+from immunize.report import adaptation, adaptive, augmentations, detection
 from immunize.report.gallery import Example, Pixels, magnified
 from immunize.report.names import ATTACKS, HEADLINE, attack_label, defense_label, ordered
 from immunize.report.summary import Metrics, Results
@@ -53,7 +53,11 @@ def render(content: Content) -> str:
         loader=PackageLoader("immunize.report"), undefined=StrictUndefined, autoescape=True,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"defense": defense_label, "attack": attack_label, "pixels": _png, "spaced": _spaced}
+    environment.filters |= {
+        "defense": defense_label, "attack": attack_label, "detector": detection.detector_label,
+        "case": detection.case_label, "contender": adaptation.contender_label, "known": adaptive.known_label,
+        "pixels": _png, "spaced": _spaced,
+    }  # fmt: skip
     css = environment.get_template("page.css").render()
     cells = [
         (d, a, content.results[d][a]) for d in ordered(content.results) for a in ordered(content.results[d], ATTACKS)
@@ -73,7 +77,8 @@ def render(content: Content) -> str:
         widest=widest(content.metrics),
         cells=cells,
         checks=[(d, a, flag) for d, a, result in cells for flag in result.flags],
-        charts=list(_charts(content)),
+        charts=_charts(content, CHARTS),
+        **_defending(content),
         galleries=[(d, *magnified(shown), shown) for d, shown in content.galleries.items()],
         side_by_side=(content.side_by_side[0], [_rows(shown) for shown in content.side_by_side[1]]),
         validation=_validation(content.root / "data" / content.preset / "validate" / "validation.json"),
@@ -131,11 +136,29 @@ def _settings(results: Results) -> list[tuple[str, list[str], str]]:
     return [(a, runs[a, config], config) for a, config in sorted(runs, key=lambda run: (places[run[0]], runs[run]))]
 
 
-def _charts(content: Content) -> list[dict[str, str]]:
+def _defending(content: Content) -> dict[str, Any]:
+    """What verifier, policy and the attacks that know them came to; None for what was not run."""
+    chosen = adaptation.read(content.root, content.preset)
+    return {
+        "detection": detection.read(content.root, content.preset),
+        "told": detection.MEASURES,
+        "groups": detection.GROUPS,
+        "detection_charts": _charts(content, detection.CHARTS),
+        "adaptation": chosen,
+        "versions": adaptation.VERSIONS,
+        "contender_columns": adaptation.COLUMNS,
+        "regimes": chosen.regimes if chosen else [],
+        "adaptation_charts": _charts(content, adaptation.CHARTS),
+        "adaptive": adaptive.read(content.root, content.preset),
+        "system_columns": adaptive.COLUMNS,
+    }
+
+
+def _charts(content: Content, named: Mapping[str, tuple[str, str]]) -> list[dict[str, str]]:
     folder = content.root / "reports" / content.preset / "figures"
     return [
         {"title": title, "note": note, "light": _uri(path.read_bytes()), "dark": _uri(dark(path).read_bytes())}
-        for name, (title, note) in CHARTS.items()
+        for name, (title, note) in named.items()
         if (path := folder / f"{name}.svg").exists()
     ]
 

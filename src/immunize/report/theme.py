@@ -51,6 +51,7 @@ def save(figure: Figure, path: Path) -> None:
     """`path` for light pages and `<stem>-dark.svg` for dark ones; no date, no random ids: same figure, same bytes."""
     buffer = io.StringIO()
     with rc_context(STYLE):
+        _settle(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     light = buffer.getvalue().replace("'DejaVu Sans'", FONTS)  # laid out in the wider font, read in the reader's own
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,14 +59,26 @@ def save(figure: Figure, path: Path) -> None:
     dark(path).write_text(re.sub("|".join(DARK), lambda match: DARK[match[0]], light))
 
 
+def _settle(figure: Figure) -> None:
+    """The layout's last digits depend on where its solver stands in memory, and ids are made of them: rounded, for good."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(float(edge), 6) for edge in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
+
+
 def dark(path: Path) -> Path:
     return path.with_name(f"{path.stem}-dark{path.suffix}")
 
 
-def end_labels(axes: Axes, points: dict[str, tuple[float, float, str]]) -> None:
-    """Names beside the ends of their lines, moved apart where they would overlap. `points`: label -> (x, y, color)."""
+def end_labels(axes: Axes, points: dict[str, tuple[float, float, str]], gap: float = 0.075) -> None:
+    """Names beside the ends of their lines, moved apart where they would overlap.
+
+    points: label -> (x, y, color). gap: between labels, in parts of the axes' height.
+    """
     low, high = axes.get_ylim()
-    gap, floor = 0.075, -1.0
+    floor = -1.0
     for label, (x, y, color) in sorted(points.items(), key=lambda item: item[1][1]):
         axes.plot([x], [y], "o", color=color, markersize=4.5, clip_on=False, zorder=4)
         floor = max((y - low) / (high - low), floor + gap)

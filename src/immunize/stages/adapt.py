@@ -28,6 +28,7 @@ from immunize.adaptation.shipped import Shipped
 from immunize.adaptation.storage import Plan
 from immunize.adaptation.stream import Stream
 from immunize.adaptation.tensor import fill
+from immunize.adaptation.timeline import beside
 from immunize.adaptation.traffic import CLEAN, Shift, traffic
 from immunize.adaptation.world import World
 from immunize.attacks import Attack
@@ -110,8 +111,11 @@ def main() -> None:
     plan = Plan(served, str(root / "verify"), resting(world), params.stream.batch)
     storage.save(plan, Shipped.of(policy, world), root / "adapt")
     journal = Journal.of(world, policy)
-    play(world.on(test.under(met)), policy, streams[0], watch=journal)
+    judge = world.on(test.under(met))
+    run = play(judge, policy, streams[0], watch=journal)
     journal.write(reports / "journal.jsonl")
+    timeline = {"schema": 1, "version": first} | beside(run, world, judge, params.seed, streams[0])
+    (reports / "timeline.json").write_text(json.dumps(timeline, allow_nan=False) + "\n")
     report = {"schema": 1, "preset": preset(), "shipped": shipped, "resting": resting(world), "versions": found}
     report |= {"table": table(test), "held_out": held_out(params, policy, world, test)}
     (reports / "adaptation.json").write_text(json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n")
