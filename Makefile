@@ -10,7 +10,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup repro test check smoke sweep bench up down readme clean
+.PHONY: setup repro test fuzz check smoke sweep bench up down readme clean
 
 setup: .venv/installed  ## the environment
 
@@ -27,6 +27,10 @@ repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, r
 
 test: setup  ## the whole test suite, offline
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+fuzz: setup  ## 10,000 odd images and texts to the verifier, and as many to the adapted model
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --hypothesis-profile=fuzz -k clear_error \
+		tests/verification/test_odd_input.py tests/adaptation/test_odd_input.py
 
 check: setup  ## format, lint, types, import contracts
 	ruff format --check .

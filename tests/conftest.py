@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import jaxtyping
 import pytest
 from beartype import beartype
+from hypothesis import settings
 
 if TYPE_CHECKING:  # the flows are tested without torch
     from mlflow import MlflowClient
@@ -67,6 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         places[item] = not served, item.path not in slow, case is not None
     items.sort(key=places.__getitem__)
+
+
+settings.register_profile("fuzz", max_examples=10_000)  # `make fuzz`
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -55,3 +56,25 @@ def test_what_is_off_is_said(trained: Clip, fresh_model: Clip, tmp_path: Path) -
     (tmp_path / "model.json").write_text(json.dumps(description))
     with pytest.raises(ConfigurationError, match="normalisation: Unexpected"):
         models.load(tmp_path)
+
+
+def test_the_digest_of_a_model_of_several_files(trained: Clip, tmp_path: Path) -> None:
+    """The weights alone where there are some; else every file, whichever was written first, and none below."""
+    models.save(trained, tmp_path / "clip")
+    weights = hashlib.sha256((tmp_path / "clip/model.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "clip/log.json").write_text("other")
+    assert models.digest(tmp_path / "clip") == weights
+    for name, order in (("one", ("a.json", "b.safetensors")), ("two", ("b.safetensors", "a.json"))):
+        (tmp_path / name / "payoffs").mkdir(parents=True)
+        (tmp_path / name / "payoffs/of.json").write_text(name)
+        for file in order:
+            (tmp_path / name / file).write_text(file)
+    whole = models.digest(tmp_path / "one")
+    assert whole == models.digest(tmp_path / "two") == hashlib.sha256(b"a.jsonb.safetensors").hexdigest()
+    for file in ("a.json", "b.safetensors"):
+        (tmp_path / "two" / file).write_text("changed")
+        assert models.digest(tmp_path / "two") != whole
+        (tmp_path / "two" / file).write_text(file)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(FileNotFoundError, match="none holds no model: is the stage that makes it done"):
+        models.digest(tmp_path / "none")

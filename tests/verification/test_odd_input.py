@@ -6,63 +6,24 @@ import math
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
-from torch import Generator, Tensor
+from hypothesis import example, given
+from torch import Tensor
 
 from immunize.verification.verifier import Verifier
 
+from ..odd import REFUSED, STRANGE, Said, Shown, many, pair, pictures, texts
 from .conftest import Fitted
 
-STRANGE = (
-    "",
-    " ",
-    "\x00",
-    "\x1b[31m red",
-    "\u202eright to left",
-    "שלום עולם",
-    "🧑‍🚀🎨",
-    "\ud800",
-    "\ufffe",
-    "a\u200bb",
-    "[MASK] [UNK]",
-)
-PIECES = (*STRANGE, "x", "red ", "é", "a red circle", "two small stars on a striped ground")
-texts = st.one_of(  # a piece, and how many characters of it: a failing example is to be read
-    st.tuples(st.sampled_from(PIECES), st.sampled_from([0, 0, 0, 100_000])),
-    st.tuples(st.text(max_size=60), st.just(0)),
-    st.tuples(st.text(alphabet=st.characters(categories=["Cc", "Cf", "Cs", "Mn", "So"]), max_size=20), st.just(0)),
-)
-sides = st.sampled_from([0, 1, 2, 3, 5, 31, 32, 33, 64])
 
-
-def picture(height: int, width: int, how: str, seed: int) -> Tensor:
-    image = torch.rand(1, 3, height, width, generator=Generator().manual_seed(seed))
-    if how in ("zeros", "ones"):
-        return torch.full_like(image, float(how == "ones"))
-    if how != "random" and image.numel():
-        value = {"nan": math.nan, "inf": math.inf, "below": -0.1, "above": 1.5}[how]
-        image.view(-1)[seed % image.numel()] = value
-    return image
-
-
-HOW = ("random", "random", "zeros", "ones", "nan", "inf", "below", "above")
-pictures = st.tuples(sides, sides, st.sampled_from(HOW), st.integers(0, 10_000))
-
-
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@many
 @given(shown=pictures, said=texts)
 @example(shown=(32, 32, "zeros", 0), said=("a ", 100_000))
 @example(shown=(1, 64, "ones", 0), said=("\x00", 100_000))
-def test_a_verdict_or_one_clear_error(fitted: Fitted, shown: tuple[int, int, str, int], said: tuple[str, int]) -> None:
-    image, text = picture(*shown), said[0] * max(1, said[1] // max(len(said[0]), 1))
+def test_a_verdict_or_one_clear_error(fitted: Fitted, shown: Shown, said: Said) -> None:
+    image, text, able = pair(shown, said)
     verifier = fitted.verifiers["perceptron"]
-    bad_pixels = not image.numel() or not bool(((image >= 0) & (image <= 1)).all())
-    bad_text = any("\ud800" <= c <= "\udfff" for c in text)
-    if bad_pixels or bad_text:
-        with pytest.raises(ValueError, match=r"^(images|texts)\[0\] "):
+    if not able:
+        with pytest.raises(ValueError, match=REFUSED):
             verifier.score(image, [text])
         return
     verdict = verifier.score(image, [text])

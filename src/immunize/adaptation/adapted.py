@@ -17,6 +17,7 @@ from immunize.evaluation.adaptive import Response
 from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions
 from immunize.models.wrapped import Wrapped
+from immunize.verification import inputs
 from immunize.verification.verifier import Verdict, Verifier
 
 
@@ -38,7 +39,8 @@ class Adapted(Wrapped):
         twins: Mapping[str, DualEncoder] | None = None,
         afresh: bool = False,
     ) -> None:
-        if missing := [name for name in (resting, *shipped.actions) if name not in defended and name != ABSTAIN]:
+        answering = [resting, *(name for name in shipped.actions if name != ABSTAIN)]  # at rest nothing abstains
+        if missing := [name for name in answering if name not in defended]:
             raise ValueError(f"adapted: no model answers under {', '.join(missing)}; there are {', '.join(defended)}")
         Wrapped.__init__(self, defended[resting])
         self.defended, self.verifier, self.shipped = dict(defended), verifier, shipped
@@ -82,8 +84,9 @@ class Adapted(Wrapped):
         """Image i comes in with caption i: each `batch` of pairs is scored, decided on and answered, in order.
 
         Embeddings can be compared where the action is the same: a gallery is embedded once under each (`under`).
-        Raises ValueError that names the pair for what cannot be judged (`Verifier.score`).
+        Raises ValueError that names the pair for what cannot be judged (`Verifier.score`), before any pair is seen.
         """
+        inputs.check(images, captions)
         if not len(images):
             none = torch.zeros(0, dtype=torch.int64, device=self.device)
             empty = self.verifier.probe.banks[0].image[:0]

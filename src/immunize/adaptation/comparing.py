@@ -113,12 +113,15 @@ class Difference:
 def difference(a: Played, b: Played, measure: Measure, samples: int = 2000, level: float = 0.95) -> Difference:
     """Paired percentile bootstrap on the stream seed: both saw the same streams, so each stream gives one difference.
 
-    Raises ValueError where they did not play equally many.
+    A stream without headroom, where G is nan, is left out, unless there is nothing else. Raises ValueError where they did
+    not play equally many.
     """
     left, right = a.of(measure), b.of(measure)
     if left.shape != right.shape:
         raise ValueError(f"only contenders on the same streams can be compared: {len(left)} and {len(right)}")
-    return paired(left - right, samples, level)
+    gaps = left - right
+    known = gaps[np.isfinite(gaps)]
+    return paired(known if len(known) else gaps, samples, level)
 
 
 def paired(values: Float[np.ndarray, " s"], samples: int = 2000, level: float = 0.95) -> Difference:

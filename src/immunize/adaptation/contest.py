@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
-from typing import Any
+from math import inf, isfinite
+from operator import attrgetter
+from typing import Any, Literal
 
 import numpy as np
 
-from immunize.adaptation.comparing import SEEDS, STREAMS, Measure, Played, difference, judged, tested
+from immunize.adaptation.comparing import SEEDS, STREAMS, Played, difference, judged, known_mean, tested
 from immunize.adaptation.contenders import BestFixed, Hindsight, Oracle, Random
 from immunize.adaptation.gain import marks
 from immunize.adaptation.policy import Contender
@@ -20,11 +21,11 @@ YARDSTICKS: dict[str, Contender] = {
 CHOOSING = range(20_000, 20_005)  # streams of training items, on which nothing is fitted
 
 
-def measure(world: World) -> Measure:
+def measure(world: World) -> Literal["gain", "earned"]:
     """G where regimes come by themselves and nothing costs, else what was earned, costs and all."""
     rules = world.rules
     free = rules.attacker is None and rules.looking is None and not (rules.switching or rules.latency_price)
-    return (lambda s: s.gain) if free else (lambda s: s.earned)
+    return "gain" if free else "earned"
 
 
 def contest(
@@ -39,18 +40,18 @@ def contest(
 
     shipped: of `ship`, the one that earns most on further streams of the training items: the test has no say.
     """
-    by = measure(test)
+    by = attrgetter(measure(test))
     played = {name: judged(one, train, test, streams, seeds) for name, one in {**YARDSTICKS, **contenders}.items()}
-    tried = {name: np.mean([by(s) for s in tested(contenders[name].fit(train, 0), train, CHOOSING)]) for name in ship}
-    shipped = max(tried, key=lambda name: float(tried[name]))
+    tried = {name: mean([by(s) for s in tested(contenders[name].fit(train, 0), train, CHOOSING)]) for name in ship}
+    shipped = max(tried, key=lambda name: tried[name])
     leads = {name: difference(played[shipped], other, by) for name, other in played.items() if name != shipped}
     return {
         "shipped": shipped,
-        "measure": "gain" if by(played["oracle"].runs[0][0]) == played["oracle"].runs[0][0].gain else "earned",
+        "measure": measure(test),
         "steps": (marks(test.stream.length) + 1).tolist(),
         "contenders": {name: figures(one, test) for name, one in played.items()},
         "leads": {
-            name: {"mean": lead.mean, "low": lead.interval.low, "high": lead.interval.high}
+            name: {"mean": _known(lead.mean), "low": _known(lead.interval.low), "high": _known(lead.interval.high)}
             for name, lead in leads.items()
         },
     }
@@ -63,7 +64,7 @@ def figures(played: Played, world: World) -> dict[str, Any]:
         "regret": played.mean(lambda s: s.regret),
         "earned": played.mean(lambda s: s.earned),
         "clean_cost": played.mean(lambda s: s.clean_cost),
-        "worst": played.mean(lambda s: s.worst),
+        "worst": played.worst,
         "correct": 100 * played.mean(lambda s: s.correct),
         "literal": played.mean(lambda s: s.literal),
         "latency": played.mean(lambda s: s.latency[0]),
@@ -78,6 +79,12 @@ def figures(played: Played, world: World) -> dict[str, Any]:
         "by_regime": {name: _known(value) for name, value in by_regime.items()},
         "curve": [_known(value) for value in played.curve.tolist()],
     }
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of the streams that have one; -inf where none has, so that who is known is shipped before who is not."""
+    found = float(known_mean(np.array(values)[:, None])[0])
+    return found if isfinite(found) else -inf
 
 
 def _known(value: float) -> float | None:

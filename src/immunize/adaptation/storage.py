@@ -30,10 +30,11 @@ class Plan:
 def save(plan: Plan, shipped: Shipped, folder: Path) -> None:
     """Write the policy, then adapted.json. Raises TypeError for a policy that learns while it serves, or NotWritten."""
     shipped.save(folder)
+    held = dict.fromkeys([*(at for at, _ in plan.actions.values()), plan.verifier])
     said = {
         "schema": SCHEMA,
         "actions": {name: {"model": at, "defense": dump(one)} for name, (at, one) in plan.actions.items()},
-        "sha256": {at: models.digest(Path(at)) for at, _ in plan.actions.values()},
+        "sha256": {at: models.digest(Path(at)) for at in held},
         "verifier": plan.verifier,
         "resting": plan.resting,
         "batch": plan.batch,
@@ -43,7 +44,7 @@ def save(plan: Plan, shipped: Shipped, folder: Path) -> None:
 
 def load(folder: Path | str) -> Adapted:
     """The model that `save` wrote. Raises FileNotFoundError where there is none, ValueError where it is of another schema
-    or where a model that it serves is not the one that its policy was learnt on."""
+    or where a model that it serves, or its verifier, is not the one that its policy was learnt on."""
     path = Path(folder) / DESCRIPTION
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: is the stage that makes this model done (`dvc repro adapt`)?")
@@ -53,7 +54,7 @@ def load(folder: Path | str) -> Adapted:
     for at, digest in said["sha256"].items():
         if models.digest(Path(at)) != digest:
             raise ValueError(f"{path}: the weights in {at} are not those that the policy was learnt on; learn it anew")
-    loaded = {at: models.load(at) for at in said["sha256"]}
+    loaded = {at: models.load(at) for at in dict.fromkeys(one["model"] for one in said["actions"].values())}
     parts = {
         name: (parse(one["defense"], Serving, f"{path}: {name}"), loaded[one["model"]])
         for name, one in said["actions"].items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from immunize.models.clip import Architecture, Clip, build
 from immunize.models.device import best
@@ -17,7 +17,13 @@ from immunize.models.storage import read as _read
 __all__ = ["Architecture", "Clip", "DualEncoder", "Normalization", "build", "digest", "load", "published", "save"]
 
 
-def load(name: str | Path) -> Clip:
+if TYPE_CHECKING:
+    Loaded = Clip  # nearly always, and what is trained has to be one
+else:
+    Loaded = DualEncoder
+
+
+def load(name: str | Path) -> Loaded:
     """`open_clip:<architecture>/<tag>` from open_clip, anything else a folder that `save` wrote; in evaluation mode,
     on the first CUDA device where there is one.
 

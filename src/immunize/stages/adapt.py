@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +16,12 @@ from pydantic import Field
 from immunize import models, verification
 from immunize.adaptation import storage
 from immunize.adaptation.adapted import features
-from immunize.adaptation.comparing import tested
+from immunize.adaptation.comparing import known_mean, tested
 from immunize.adaptation.contenders import AnyContender
 from immunize.adaptation.contest import contest
 from immunize.adaptation.journal import Journal
 from immunize.adaptation.observation import Look
-from immunize.adaptation.payoffs import Payoffs
+from immunize.adaptation.payoffs import ABSTAIN, Payoffs
 from immunize.adaptation.playing import play
 from immunize.adaptation.policy import Policy
 from immunize.adaptation.rules import versions
@@ -54,11 +55,11 @@ class Action:
 class Params:
     """`models`: name -> folder below models/<preset>; `attacked`: the one on which the regimes' attacks are made.
 
-    actions: name -> what answers, the first at rest until the policy speaks. regimes: name -> attack; `held_out`: regimes
-    that no policy is fitted on. shift: benign traffic (null: none). contenders: who plays; `ship`: candidates for the
-    model that is saved, the best on streams of the training items is. versions: A (nothing but regimes that switch),
-    B (budgets and costs), C (an attacker who reacts). streams, seeds: of the test, and of training. items: pairs of each
-    split. Policies are fitted on the validation split and judged on the test split.
+    actions: name -> what answers; the one that earns most on clean traffic rests until the policy speaks. regimes: name ->
+    attack; `held_out`: regimes that no policy is fitted on. shift: benign traffic (null: none). contenders: who plays;
+    `ship`: candidates for the model that is saved, the best on streams of the training items is. versions: A (nothing but
+    regimes that switch), B (budgets and costs), C (an attacker who reacts). streams, seeds: of the test, and of training.
+    items: pairs of each split. Policies are fitted on the validation split and judged on the test split.
     """
 
     models: dict[str, str]
@@ -81,6 +82,8 @@ class Params:
     def __post_init__(self) -> None:
         if unknown := sorted(({one.model for one in self.actions.values()} | {self.attacked}) - set(self.models)):
             raise ValueError(f"actions, attacked: no model {', '.join(unknown)}; there are {sorted(self.models)}")
+        if not (self.ship and self.versions and self.actions):
+            raise ValueError("ship, versions, actions: each names at least one")
         if unknown := sorted(set(self.ship) - set(self.contenders)):
             raise ValueError(f"ship: no contender {', '.join(unknown)}; there are {sorted(self.contenders)}")
 
@@ -139,8 +142,10 @@ def world_of(params: Params, known: Payoffs, version: str) -> World:
 
 
 def resting(world: World) -> str:
-    """The action that earns most on clean traffic."""
-    return world.payoffs.actions[int((world.table[world.clean] - world.price).argmax())]
+    """The action that earns most on clean traffic, of those that answer."""
+    earned = world.table[world.clean] - world.price
+    order = [world.payoffs.actions[int(i)] for i in (-earned).argsort(kind="stable")]
+    return next(name for name in order if name != ABSTAIN)
 
 
 def table(found: Payoffs) -> dict[str, Any]:
@@ -153,13 +158,14 @@ def table(found: Payoffs) -> dict[str, Any]:
     return rows | {"alpha": found.alpha, "latency": dict(zip(found.actions, found.latency.tolist()))}
 
 
-def held_out(params: Params, policy: Policy, world: World, test: Payoffs) -> dict[str, float]:
-    """G of the shipped policy where a regime that it never met reigns, clean traffic between."""
-    gains = {}
+def held_out(params: Params, policy: Policy, world: World, test: Payoffs) -> dict[str, float | None]:
+    """G of the shipped policy where a regime that it never met reigns, clean traffic between; null where it never came up."""
+    gains: dict[str, float | None] = {}
     for name in params.held_out:
         stream = replace(world.stream, only=(CLEAN, name))
         runs = tested(policy, replace(world.on(test), stream=stream), range(10_000, 10_000 + params.streams))
-        gains[name] = float(np.nanmean([run.by_regime[test.regimes.index(name)] for run in runs]))
+        found = float(known_mean(np.array([[run.by_regime[test.regimes.index(name)]] for run in runs]))[0])
+        gains[name] = found if isfinite(found) else None
     return gains
 
 

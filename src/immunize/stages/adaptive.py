@@ -47,7 +47,8 @@ def main() -> None:
     systems |= {name: Static(models.load(root / at)) for name, at in params.static.items()}
     found: dict[str, Any] = {"schema": 1, "preset": preset(), "items": len(batch)}
     for name, system in systems.items():
-        table = evaluate(system, batch, params.attacks, seed=params.seed, block=params.block, draws=params.draws)
+        same = {"seed": params.seed, "block": params.block, "draws": params.draws}
+        table = evaluate(system, batch, params.attacks, **same, probe=params.probe)
         table.write(reports / "adaptive" / f"{name}.json")
         print(name, *table.lines(), sep="\n", flush=True)
         found[name] = shares(table)

@@ -108,12 +108,16 @@ class Verifier:
     def alarm(self, images: Tensor, texts: Sequence[str]) -> Scores:
         """max of both scores, each less its threshold: above 0 where `score` flags. Differentiable in the images."""
         manipulated = self.suspicion(images, texts) - self.threshold.manipulated
+        if not len(images):
+            return manipulated
         misaligned = self.misaligned(self.head, self.glance(images, texts).values) - self.threshold.misaligned
         return torch.maximum(manipulated, misaligned)
 
     def glance(self, images: Tensor, texts: Sequence[str]) -> Glance:
-        """The cheap features of each pair, by name, as the first stage sees them."""
+        """The cheap features of each pair, by name, as the first stage sees them. Raises ValueError for no pair."""
         inputs.check(images, texts)
+        if not len(images):
+            raise ValueError("images: there is no pair to look at")
         parts = [self.probe.glance(*part) for part in self._parts(images, texts)]
         seen = Seen(*(torch.cat(values) for values in zip(*(part.seen for part in parts))))
         return Glance(seen, parts[0].names, torch.cat([part.values for part in parts]))
