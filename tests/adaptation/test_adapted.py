@@ -107,7 +107,7 @@ def test_facing_moves_no_policy_that_has_a_state(adapted: Adapted, shelf: Shelf)
     first, second = (model.respond(*shelf.calm).action for _ in range(2))
     model.begin()
     assert torch.equal(model.respond(*shelf.calm).action, first) and not torch.equal(first, second)
-    model.facing(*shelf.odd)
+    model.facing(shelf.odd[0][:5], shelf.odd[1][:5])
     assert torch.equal(model.respond(*shelf.calm).action, second)
 
 
