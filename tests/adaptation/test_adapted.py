@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from immunize.adaptation.adapted import Adapted
-from immunize.adaptation.contenders.fixed import Always
+from immunize.adaptation.contenders.fixed import Always, Mixing
 from immunize.adaptation.observation import BOUND
 from immunize.adaptation.payoffs import ABSTAIN
 from immunize.adaptation.shipped import Shipped
@@ -97,6 +98,17 @@ def test_facing_tells_what_answers_and_leaves_the_model_alone(adapted: Adapted, 
     expected = adapted.respond(*shelf.odd)
     assert odd is adapted.defended[adapted.actions[int(expected.action[-1])]] is not calm
     assert calm is adapted.defended["robust"]
+
+
+def test_facing_moves_no_policy_that_has_a_state(adapted: Adapted, shelf: Shelf) -> None:
+    """One that draws: its next draws are the same, whether or not it was asked in between."""
+    shipped = replace(shelf.shipped, policy=Mixing(np.full(3, 1 / 3)))
+    model = Adapted(adapted.defended, adapted.verifier, shipped, "robust", batch=1)
+    first, second = (model.respond(*shelf.calm).action for _ in range(2))
+    model.begin()
+    assert torch.equal(model.respond(*shelf.calm).action, first) and not torch.equal(first, second)
+    model.facing(shelf.odd[0][:5], shelf.odd[1][:5])
+    assert torch.equal(model.respond(*shelf.calm).action, second)
 
 
 def abstaining(adapted: Adapted, shelf: Shelf) -> Adapted:
