@@ -35,7 +35,7 @@ def fresh(clip: Clip, size: Size = SIZE) -> PrefixCaptioner:
 
 
 @pytest.fixture(scope="module")
-def taught(trained: Clip, eight: tuple[torch.Tensor, tuple[str, ...]]) -> PrefixCaptioner:
+def learnt(trained: Clip, eight: tuple[torch.Tensor, tuple[str, ...]]) -> PrefixCaptioner:
     model = fresh(trained)
     images, captions = eight
     records = list(fit(model, images, list(enumerate(captions)), steps=250, batch=8, lr=1e-2, seed=0))
@@ -51,17 +51,17 @@ def greedy(model: PrefixCaptioner, images: torch.Tensor) -> list[tuple[str, ...]
     return told
 
 
-def test_eight_pairs_are_learnt_by_heart(taught: PrefixCaptioner, eight: tuple[torch.Tensor, tuple[str, ...]]) -> None:
-    assert isinstance(taught, Captioner)
-    told = [caption for (caption,) in greedy(taught, eight[0])]
+def test_eight_pairs_are_learnt_by_heart(learnt: PrefixCaptioner, eight: tuple[torch.Tensor, tuple[str, ...]]) -> None:
+    assert isinstance(learnt, Captioner)
+    told = [caption for (caption,) in greedy(learnt, eight[0])]
     assert all(caption.startswith(one) for caption, one in zip(eight[1], told, strict=True))
     assert sum(caption == one for caption, one in zip(eight[1], told)) >= 5  # the others are longer than the context
-    assert torch.equal(taught.clip.tokenize(told), taught.clip.tokenize(eight[1]))
+    assert torch.equal(learnt.clip.tokenize(told), learnt.clip.tokenize(eight[1]))
 
 
-def test_all_at_once_is_one_at_a_time(taught: PrefixCaptioner, held_out: Pairs) -> None:
+def test_all_at_once_is_one_at_a_time(learnt: PrefixCaptioner, held_out: Pairs) -> None:
     """Captions that end at different places: by the cache and in blocks as token by token without either."""
-    model, together = taught, greedy(taught, held_out.images[:7])
+    model, together = learnt, greedy(learnt, held_out.images[:7])
     model.block = 1
     assert greedy(model, held_out.images[:7]) == together and len({len(caption.split()) for (caption,) in together}) > 1
     model.block = 256
@@ -76,18 +76,18 @@ def test_all_at_once_is_one_at_a_time(taught: PrefixCaptioner, held_out: Pairs) 
     assert [(" ".join(model.clip.decode(row[1:]).split()),) for row in ids] == together
 
 
-def test_what_is_sampled_follows_the_generator_alone(taught: PrefixCaptioner, held_out: Pairs) -> None:
-    taught.temperature, images, state = 2.0, held_out.images[:6], torch.get_rng_state()
-    told = taught.describe(images, 3, seed=1)
+def test_what_is_sampled_follows_the_generator_alone(learnt: PrefixCaptioner, held_out: Pairs) -> None:
+    learnt.temperature, images, state = 2.0, held_out.images[:6], torch.get_rng_state()
+    told = learnt.describe(images, 3, seed=1)
     torch.manual_seed(5)
-    assert taught.describe(images, 3, seed=1) == told != taught.describe(images, 3, seed=2)
+    assert learnt.describe(images, 3, seed=1) == told != learnt.describe(images, 3, seed=2)
     torch.set_rng_state(state)
-    assert taught.describe(images[:4], 3, seed=1) == told[:4]
-    taught.block = 2
-    assert taught.describe(images, 3, seed=1) == told
+    assert learnt.describe(images[:4], 3, seed=1) == told[:4]
+    learnt.block = 2
+    assert learnt.describe(images, 3, seed=1) == told
     assert torch.equal(torch.get_rng_state(), state)
     assert all(1 <= len(set(captions)) == len(captions) <= 3 for captions in told) and len(set(told[0])) > 1
-    taught.temperature, taught.block = 1.0, 256
+    learnt.temperature, learnt.block = 1.0, 256
 
 
 @pytest.mark.parametrize("few", [2, 4])
@@ -116,10 +116,10 @@ def test_training_is_seeded_and_leaves_the_tower_alone(
     assert all(torch.equal(value, before[key]) for key, value in trained.state_dict().items())
 
 
-def test_a_saved_one_is_loaded_like_a_published_one(taught: PrefixCaptioner, pairs: Pairs, tmp_path: Path) -> None:
-    taught.save(tmp_path / "one")
+def test_a_saved_one_is_loaded_like_a_published_one(learnt: PrefixCaptioner, pairs: Pairs, tmp_path: Path) -> None:
+    learnt.save(tmp_path / "one")
     again = captioner.load(str(tmp_path / "one"))
-    assert again.describe(pairs.images[:4], 2, seed=3) == taught.describe(pairs.images[:4], 2, seed=3)
+    assert again.describe(pairs.images[:4], 2, seed=3) == learnt.describe(pairs.images[:4], 2, seed=3)
     assert isinstance(again, PrefixCaptioner)
     again.save(tmp_path / "two")
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())

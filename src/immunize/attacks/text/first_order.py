@@ -22,7 +22,8 @@ def leading(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) ->
     if not choices:
         return []
     places = list(choices)
-    words = list(dict.fromkeys(word for options in dict.fromkeys(map(tuple, choices.values())) for word in options))
+    # sorted: between equal prices neither the process's hash seed nor the company of a caption may decide
+    words = sorted({word for options in set(map(tuple, choices.values())) for word in options})
     best, index = _prices(draft, places, words, _mask(choices, words).to(draft.guide.device)).topk(
         min(count, len(words))
     )
