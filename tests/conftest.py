@@ -35,7 +35,8 @@ def checked(fn: Any = None, **how: Any) -> Any:
     """
     if fn is None:
         return lambda one: checked(one, **how)
-    if inspect.isfunction(fn) and not inspect.isgeneratorfunction(fn) and not _names_arrays(fn):
+    inner = "<locals>" in getattr(fn, "__qualname__", "")  # beartype would keep what it closes over until a collection
+    if inspect.isfunction(fn) and not inner and not inspect.isgeneratorfunction(fn) and not _names_arrays(fn):
         return beartype(fn)
     if isinstance(fn, classmethod | staticmethod):
         return type(fn)(checked(fn.__func__, **how))

@@ -69,7 +69,9 @@ def test_memory_holds_a_shard_and_a_batch(tmp_path: Path, listed: Listing) -> No
     ]
     collect(listed(records), tmp_path / "t", size=64, max_characters=60, max_rejected=0.0, shard_images=50)
     del records
-    Pairs.read(tmp_path / "t", "train", cache=tmp_path / "first").batch(torch.arange(20))  # the type checks compile here
+    Pairs.read(tmp_path / "t", "train", cache=tmp_path / "first").batch(
+        torch.arange(20)
+    )  # the type checks compile here
     before = pa.total_allocated_bytes()
     tracemalloc.start()
     try:
