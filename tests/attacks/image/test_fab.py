@@ -117,14 +117,13 @@ def test_more_work_is_never_farther(norm: Norm, trained: Clip, batch: Batch) -> 
     ball = Ball(norm, inf)
 
     def distance(**settings: int) -> Tensor:
-        return ball.distance(
-            FAB(ball, **{"steps": 5, "targets": 2, **settings})(trained, batch, rng()).images, batch.images
-        )  # type: ignore[arg-type]
+        """Of what fools; what does not is infinitely far, however near it lies."""
+        attacked = FAB(ball, **{"steps": 5, "targets": 2, **settings})(trained, batch, rng())  # type: ignore[arg-type]
+        assert attacked.outcome is not None
+        return ball.distance(attacked.images, batch.images).masked_fill(~attacked.outcome.success, inf)
 
-    # restarts with one target: with several, what the first one has found steers how the second is sought
-    for less, more in (({}, {"steps": 15}), ({}, {"targets": 5}), ({"targets": 1}, {"targets": 1, "restarts": 3})):
-        assert (distance(**more) <= distance(**less)).all(), more
     least = distance()
+    assert all((distance(**more) <= least).all() for more in ({"steps": 15}, {"restarts": 3}, {"targets": 5}))
     assert (distance(steps=15, restarts=3) < least).any()
 
 
