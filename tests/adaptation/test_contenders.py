@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from immunize.adaptation.comparing import Played, difference, judged, paired, study, table
+from immunize.adaptation.comparing import Played, difference, judged, study, table
 from immunize.adaptation.contenders import (
     AnyContender,
     BestFixed,
@@ -236,15 +236,6 @@ def test_every_contender_is_its_own_configuration() -> None:
     for kind in kinds:
         one = kind("none") if kind is Fixed else kind()
         assert parse(dump(one), AnyContender, "here") == one
-
-
-def test_the_bootstrap_against_the_normal_approximation() -> None:
-    values = np.random.default_rng(0).normal(0.3, 1.0, size=400)
-    gap, half = paired(values), 1.96 * values.std() / 20
-    assert (gap.interval.low, gap.interval.high) == pytest.approx(
-        (values.mean() - half, values.mean() + half), abs=0.02
-    )
-    assert gap.sure and not paired(values - values.mean()).sure
 
 
 def test_a_table_has_a_line_for_each(played: dict[str, Played]) -> None:

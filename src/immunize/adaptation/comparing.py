@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,8 +74,16 @@ def judged(
     seeds: Sequence[int] = SEEDS,
     feedback: Feedback | None = None,
 ) -> Played:
-    """Fitted once for each training seed, then played on every test stream."""
-    return Played(tuple(tested(contender.fit(train, seed), test, streams, feedback) for seed in seeds))
+    """Fitted once for each training seed, then played on every test stream; a policy that another seed gave too plays once."""
+    known: dict[bytes, tuple[Summary, ...]] = {}
+    runs = []
+    for seed in seeds:
+        policy = contender.fit(train, seed)
+        same = pickle.dumps(policy)  # before it plays: online learners change
+        if same not in known:
+            known[same] = tested(policy, test, streams, feedback)
+        runs.append(known[same])
+    return Played(tuple(runs))
 
 
 def tested(
