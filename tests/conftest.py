@@ -118,11 +118,8 @@ def finished_toy(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> Path
     """The toy after `dvc repro`, committed; not to be changed."""
     root = tmp_path_factory.mktemp("finished") / "toy"
     shutil.copytree(TOY, root)
-    shell("git", "init", "-q", "-b", "main", cwd=root)
-    shell("dvc", "init", "-q", cwd=root)
-    shell("dvc", "repro", "-q", cwd=root)
-    shell("git", "add", "-A", cwd=root)
-    shell("git", "commit", "-q", "-m", "first run", cwd=root)
+    for command in ("git init -q -b main", "dvc init -q", "dvc repro -q", "git add -A", "git commit -q -m first"):
+        shell(*command.split(), cwd=root)
     return root
 
 
