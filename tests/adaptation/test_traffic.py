@@ -52,6 +52,17 @@ def test_attacks_stay_where_they_may_go(trained: Clip, some: Pairs) -> None:
     assert max(edits) == 1 and sum(edits) > 3
 
 
+def test_an_attack_sees_its_own_victim(trained: Clip, fresh_model: Clip, some: Pairs) -> None:
+    """And the others the model, as if there were no other."""
+    found = traffic(trained, some, ATTACKS, None, seed=0, victims={"pgd": fresh_model})
+    bare, other = (traffic(one, some, ATTACKS, None, seed=0) for one in (trained, fresh_model))
+    assert torch.equal(found["pgd"].images, other["pgd"].images) and not torch.equal(
+        found["pgd"].images, bare["pgd"].images
+    )
+    assert torch.equal(found["noise"].images, bare["noise"].images)
+    assert found["typos"].captions == bare["typos"].captions
+
+
 def test_the_shift_is_no_attack(trained: Clip, some: Pairs) -> None:
     """Noise and JPEG that do not ask the model, and one misspelling a text; the same for the same seed, whatever the block."""
     found = traffic(trained, some, {}, Shift(), seed=0)

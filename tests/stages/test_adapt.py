@@ -14,7 +14,7 @@ import yaml
 from immunize import models
 from immunize.adaptation import journal, storage
 from immunize.adaptation.adapted import Adapted
-from immunize.adaptation.contest import YARDSTICKS
+from immunize.adaptation.contest import HEADROOM, YARDSTICKS
 from immunize.adaptation.payoffs import ABSTAIN, Payoffs
 from immunize.config import ConfigurationError, parse
 from immunize.data.collect import collect
@@ -47,7 +47,8 @@ ADAPT = {
         "blur": {"model": "robust", "defense": {"kind": "blur", "sigma": 0.75}},
         "clean": {"model": "clean", "defense": {"kind": "none"}},
     },
-    "regimes": {"image": PGD},
+    "regimes": {"image": PGD, "through": PGD},
+    "through": {"through": "blur"},
     "held_out": {"noise": {"kind": "noise", "threat": BALL}},
     "contenders": {
         "threshold": {"kind": "threshold", "streams": 2},
@@ -110,9 +111,10 @@ def finite(value: object) -> bool:
 def test_payoffs_of_both_splits(here: Path) -> None:
     for split in ("validation", "test"):
         found = Payoffs.read(here / "models/tiny/adapt/payoffs" / split)
-        assert found.regimes == ("clean", "image", "noise", "shift") and len(found) == 10
+        assert found.regimes == ("clean", "image", "through", "noise", "shift") and len(found) == 10
         assert found.actions == (*ADAPT["actions"], ABSTAIN) and found.names[:2] == adapt.SCORES
         assert found.reward[..., -1] == pytest.approx(0.5)
+        assert not np.array_equal(found.reward[:, 1, 2], found.reward[:, 2, 2])  # blurred, what was made through it
     names = [set(Pairs.read(here / "data/tiny/collect", split, 10).image_ids) for split in ("validation", "test")]
     assert not names[0] & names[1]
 
@@ -122,12 +124,18 @@ def test_the_report(here: Path) -> None:
     assert finite(report) and report["preset"] == "tiny" and set(report["versions"]) == {"A", "B", "C"}
     assert report["shipped"] == report["versions"]["A"]["shipped"]
     for name, one in report["versions"].items():
-        assert one["shipped"] in ADAPT["ship"]
+        assert one["shipped"] in ("best_fixed", *ADAPT["ship"])
+        assert one["headroom"] >= HEADROOM or one["shipped"] == "best_fixed"
         assert set(one["contenders"]) == {*YARDSTICKS, *ADAPT["contenders"]}
         assert set(one["leads"]) == set(one["contenders"]) - {one["shipped"]}
         assert all(lead["low"] <= lead["mean"] <= lead["high"] for lead in one["leads"].values())
         assert one["measure"] == ("gain" if name == "A" else "earned")
-        assert set(one["contenders"]["oracle"]["by_regime"]) == {"clean", "image", "shift"}  # none that is held out
+        assert set(one["contenders"]["oracle"]["by_regime"]) == {
+            "clean",
+            "image",
+            "through",
+            "shift",
+        }  # none that is held out
     table, payoffs = report["table"], Payoffs.read(here / "models/tiny/adapt/payoffs/test")
     for z, regime in enumerate(payoffs.regimes):
         for a, action in enumerate(payoffs.actions):
@@ -211,6 +219,8 @@ def test_the_probe_is_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"attacked": "other"}, "no model other"),
         ({"ship": ["threshold", "nobody"]}, "no contender nobody"),
         ({"ship": []}, "each names at least one"),
+        ({"through": {"nowhere": "blur"}}, "no regime nowhere"),
+        ({"through": {"image": "nothing"}}, "no action nothing"),
     ],
 )
 def test_what_is_not_there_is_named(change: dict[str, object], message: str) -> None:

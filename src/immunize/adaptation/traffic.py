@@ -28,17 +28,26 @@ class Shift:
 
 
 def traffic(
-    model: DualEncoder, pairs: Pairs, attacks: Mapping[str, Attack], shift: Shift | None, seed: int, block: int = 100
+    model: DualEncoder,
+    pairs: Pairs,
+    attacks: Mapping[str, Attack],
+    shift: Shift | None,
+    seed: int,
+    block: int = 100,
+    *,
+    victims: Mapping[str, DualEncoder] | None = None,
 ) -> dict[str, Batch]:
-    """`clean`, each attack as made on `model`, and `shift`: each image with its first caption, ranked among all of these.
+    """`clean`, each attack, and `shift`: each image with its first caption, ranked among all of these.
 
-    Attacks see `model` and nothing that stands around it. Raises ValueError where an attack bears the name of another regime.
+    Attacks see `model` and nothing that stands around it, but for those with a victim of their own in `victims`.
+    Raises ValueError where an attack bears the name of another regime.
     """
     if taken := sorted({CLEAN, SHIFT} & attacks.keys()):
         raise ValueError(f"regimes: {', '.join(taken)} is made here, call yours something else")
     given, rng = examples.of(pairs), Generator().manual_seed(seed)
     found = {CLEAN: given}
-    found |= {name: examples.attacked(model, attack, given, rng, block) for name, attack in attacks.items()}
+    facing = {name: (victims or {}).get(name, model) for name in attacks}
+    found |= {name: examples.attacked(facing[name], attack, given, rng, block) for name, attack in attacks.items()}
     if shift is not None:
         found[SHIFT] = examples.mistyped(
             examples.compressed(examples.noisy(given, shift.noise, seed), shift.jpeg), seed

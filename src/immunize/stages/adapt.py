@@ -18,7 +18,7 @@ from immunize.adaptation import storage
 from immunize.adaptation.adapted import features
 from immunize.adaptation.comparing import known_mean, tested
 from immunize.adaptation.contenders import AnyContender
-from immunize.adaptation.contest import contest
+from immunize.adaptation.contest import YARDSTICKS, contest
 from immunize.adaptation.journal import Journal
 from immunize.adaptation.observation import Look
 from immunize.adaptation.payoffs import ABSTAIN, Payoffs
@@ -56,8 +56,9 @@ class Params:
     """`models`: name -> folder below models/<preset>; `attacked`: the one on which the regimes' attacks are made.
 
     actions: name -> what answers; the one that earns most on clean traffic rests until the policy speaks. regimes: name ->
-    attack; `held_out`: regimes that no policy is fitted on. shift: benign traffic (null: none). contenders: who plays;
-    `ship`: candidates for the model that is saved, the best on streams of the training items is. versions: A (nothing but
+    attack; `held_out`: regimes that no policy is fitted on; `through`: regime -> the action through which its attack is
+    made, in place of the bare model. shift: benign traffic (null: none). contenders: who plays; `ship`: those that may be
+    saved where the best fixed action leaves enough to gain (`contest`). versions: A (nothing but
     regimes that switch), B (budgets and costs), C (an attacker who reacts). streams, seeds: of the test, and of training.
     items: pairs of each split. Policies are fitted on the validation split and judged on the test split.
     """
@@ -69,6 +70,7 @@ class Params:
     contenders: dict[str, AnyContender]
     ship: tuple[str, ...]
     held_out: dict[str, Attack] = field(default_factory=dict)
+    through: dict[str, str] = field(default_factory=dict)
     shift: Shift | None = Shift()
     stream: Stream = Stream(contamination=(0.1, 0.5, 1.0))
     versions: tuple[Literal["A", "B", "C"], ...] = ("A", "B", "C")
@@ -82,6 +84,12 @@ class Params:
     def __post_init__(self) -> None:
         if unknown := sorted(({one.model for one in self.actions.values()} | {self.attacked}) - set(self.models)):
             raise ValueError(f"actions, attacked: no model {', '.join(unknown)}; there are {sorted(self.models)}")
+        if unknown := sorted(set(self.through) - {*self.regimes, *self.held_out}):
+            raise ValueError(
+                f"through: no regime {', '.join(unknown)}; there are {sorted({**self.regimes, **self.held_out})}"
+            )
+        if unknown := sorted(set(self.through.values()) - set(self.actions)):
+            raise ValueError(f"through: no action {', '.join(unknown)}; there are {sorted(self.actions)}")
         if not (self.ship and self.versions and self.actions):
             raise ValueError("ship, versions, actions: each names at least one")
         if unknown := sorted(set(self.ship) - set(self.contenders)):
@@ -94,10 +102,7 @@ def main() -> None:
     folders = {name: str(root / at) for name, at in params.models.items()}
     loaded = {name: models.load(at) for name, at in folders.items()}
     verifier = verification.load(root / "verify")
-    actions = {name: one.defense.around(loaded[one.model]) for name, one in params.actions.items()}
-    train, test = (
-        payoffs(params, loaded[params.attacked], actions, verifier, split) for split in ("validation", "test")
-    )
+    train, test = (payoffs(params, loaded, verifier, split) for split in ("validation", "test"))
     for split, one in (("validation", train), ("test", test)):
         one.save(root / "adapt" / "payoffs" / split)
     met = tuple(name for name in train.regimes if name not in params.held_out)
@@ -109,7 +114,7 @@ def main() -> None:
         print(f"version {version}: {found[version]['shipped']} leads on training streams", flush=True)
     first = params.versions[0]
     shipped, world = found[first]["shipped"], worlds[first]
-    policy = params.contenders[shipped].fit(world, params.seed)
+    policy = {**YARDSTICKS, **params.contenders}[shipped].fit(world, params.seed)
     served = {name: (folders[one.model], one.defense) for name, one in params.actions.items()}
     plan = Plan(served, str(root / "verify"), resting(world), params.stream.batch)
     storage.save(plan, Shipped.of(policy, world), root / "adapt")
@@ -124,13 +129,14 @@ def main() -> None:
     (reports / "adaptation.json").write_text(json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def payoffs(
-    params: Params, attacked: DualEncoder, actions: Mapping[str, DualEncoder], verifier: Verifier, split: str
-) -> Payoffs:
+def payoffs(params: Params, loaded: Mapping[str, DualEncoder], verifier: Verifier, split: str) -> Payoffs:
     """What each action earns on each pair of a split under each regime, and what the verifier sees of it."""
     pairs = Pairs.read(Path("data") / preset() / "collect", split, params.items)
+    actions = {name: one.defense.around(loaded[one.model]) for name, one in params.actions.items()}
+    twins = {name: one.defense.twin().around(loaded[one.model]) for name, one in params.actions.items()}
+    victims = {regime: twins[action] for regime, action in params.through.items()}
     attacks = {**params.regimes, **params.held_out}
-    regimes = traffic(attacked, pairs, attacks, params.shift, params.seed, params.block)
+    regimes = traffic(loaded[params.attacked], pairs, attacks, params.shift, params.seed, params.block, victims=victims)
     names = (*SCORES, *verifier.glance(regimes[CLEAN].images[:1], regimes[CLEAN].captions[:1]).names)
     found = fill(actions, regimes, partial(features, verifier), names, clean=CLEAN)
     return found if params.abstain is None else found.abstaining(params.abstain)
