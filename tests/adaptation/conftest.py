@@ -89,7 +89,7 @@ def shelf(trained: Clip, small: Small, pairs: Pairs, tmp_path_factory: pytest.Te
     )
     verifier = fitting.fit(probe, material, held, Settings(alpha=0.2, twice=0.5), Logistic())
     verification.save(verifier, folder / "verify")
-    names = ("misaligned", "manipulated", *verifier.glance(held.pixels[:1], held.texts[:1]).names)
+    names = ("misaligned", "manipulated", *verifier.look(held.pixels[:1], held.texts[:1]).names)
     known = fill({"robust": trained, "clean": other}, traffic(trained, pairs.head(40), {}, None, 0),
                  partial(features, verifier), names)  # fmt: skip
     observer = Look(scores=("misaligned", "manipulated")).fit(known, 0, 4, np.random.default_rng(0))

@@ -59,13 +59,13 @@ def test_it_has_a_slope_that_leads_down(verifier: Verifier, fitted: Fitted) -> N
 
 def test_the_glance_is_what_the_first_stage_sees(verifier: Verifier, fitted: Fitted) -> None:
     images, texts = fitted.held.pixels, fitted.held.texts
-    with torch.no_grad():
-        glance = verifier.glance(images, texts)
+    glance = verifier.look(images, texts)
     assert len(set(glance.names)) == len(glance.names) == glance.values.shape[1]
     torch.testing.assert_close(glance.values, fitting.measure(verifier.probe, fitted.held).cheap, atol=1e-4, rtol=1e-3)
     score = verifier.misaligned(verifier.head, glance.values)
+    assert torch.equal(glance.verdict.misaligned, verifier.score(images, texts).misaligned)
     torch.testing.assert_close(score, verifier.score(images, texts).misaligned, atol=1e-3, rtol=1e-3)
-    padded = verifier.glance(images[:1], [" \n" * 3000 + texts[0]])
+    padded = verifier.look(images[:1], [" \n" * 3000 + texts[0]])
     torch.testing.assert_close(padded.values, glance.values[:1], atol=1e-4, rtol=1e-3)
 
 
@@ -73,7 +73,7 @@ def test_no_pair_has_no_alarm(verifier: Verifier) -> None:
     none = torch.zeros(0, 3, 8, 8)
     assert verifier.alarm(none, []).shape == (0,)
     with pytest.raises(ValueError, match="there is no pair to look at"):
-        verifier.glance(none, [])
-    for ask in (verifier.alarm, verifier.glance):
+        verifier.look(none, [])
+    for ask in (verifier.alarm, verifier.look):
         with pytest.raises(ValueError, match="1 images and 2 texts"):
             ask(torch.zeros(1, 3, 8, 8), ["a", "b"])

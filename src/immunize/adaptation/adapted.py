@@ -18,7 +18,7 @@ from immunize.models import DualEncoder
 from immunize.models.encode import encode_captions
 from immunize.models.wrapped import Wrapped
 from immunize.verification import inputs
-from immunize.verification.verifier import Verdict, Verifier
+from immunize.verification.verifier import Look, Verifier
 
 
 class Adapted(Wrapped):
@@ -106,20 +106,22 @@ class Adapted(Wrapped):
         return other.model
 
     def _answer(self, images: Image, captions: list[str]) -> Response:
-        verdict = self.verifier.score(images, captions)
-        index = self.live.choose(features(self.verifier, images, captions, verdict).double().cpu().numpy())
+        look = self.verifier.look(images, captions)
+        index = self.live.choose(observed(look).double().cpu().numpy())
         action = self.actions[index]
         self.model = self.defended.get(action, self.defended[self.resting])
         image = self.model.encode_image(images.to(self.device))
-        flagged = verdict.flagged.to(image.device) | (action == ABSTAIN)
+        flagged = look.verdict.flagged.to(image.device) | (action == ABSTAIN)
         place = torch.full((len(images),), index, device=image.device)
         return Response(image, encode_captions(self.model, captions), flagged, place)
 
 
-def features(
-    verifier: Verifier, images: Image, captions: Sequence[str], verdict: Verdict | None = None
-) -> Float[Tensor, "n f"]:
+def features(verifier: Verifier, images: Image, captions: Sequence[str]) -> Float[Tensor, "n f"]:
     """What a policy sees of each pair: both scores of the verdict, then the verifier's cheap features."""
-    verdict = verdict or verifier.score(images, captions)
-    seen = verifier.glance(images, captions)
-    return torch.cat([verdict.misaligned[:, None], verdict.manipulated[:, None], seen.values], dim=1)
+    return observed(verifier.look(images, captions))
+
+
+def observed(look: Look) -> Float[Tensor, "n f"]:
+    """`features` of pairs already looked at."""
+    scores = look.verdict.misaligned, look.verdict.manipulated
+    return torch.cat([torch.stack(scores, dim=1), look.values], dim=1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 from jaxtyping import Float
 
@@ -75,11 +75,11 @@ def judged(
     feedback: Feedback | None = None,
 ) -> Played:
     """Fitted once for each training seed, then played on every test stream; a policy that another seed gave too plays once."""
-    known: dict[bytes, tuple[Summary, ...]] = {}
+    known: dict[str, tuple[Summary, ...]] = {}
     runs = []
     for seed in seeds:
         policy = contender.fit(train, seed)
-        same = pickle.dumps(policy)  # before it plays: online learners change
+        same = joblib.hash(policy)  # before it plays: online learners change
         if same not in known:
             known[same] = tested(policy, test, streams, feedback)
         runs.append(known[same])

@@ -137,7 +137,7 @@ def payoffs(params: Params, loaded: Mapping[str, DualEncoder], verifier: Verifie
     victims = {regime: twins[action] for regime, action in params.through.items()}
     attacks = {**params.regimes, **params.held_out}
     regimes = traffic(loaded[params.attacked], pairs, attacks, params.shift, params.seed, params.block, victims=victims)
-    names = (*SCORES, *verifier.glance(regimes[CLEAN].images[:1], regimes[CLEAN].captions[:1]).names)
+    names = (*SCORES, *verifier.look(regimes[CLEAN].images[:1], regimes[CLEAN].captions[:1]).names)
     found = fill(actions, regimes, partial(features, verifier), names, clean=CLEAN)
     return found if params.abstain is None else found.abstaining(params.abstain)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from immunize import models
 from immunize.config import dump, parse
 from immunize.models import DualEncoder, whole
+from immunize.models.remembering import Remembering
 from immunize.models.storage import WEIGHTS
 from immunize.serving.views import Views
 from immunize.verification.cascade import Band
@@ -27,6 +28,7 @@ from immunize.verification.verifier import Stage, Verifier
 from immunize.verification.wording import Vocabulary
 
 TENSORS, DESCRIPTION, SCHEMA = "verifier.safetensors", "verifier.json", 1
+MEMORY = 20_000  # captions that are encoded once, for whoever asks about the same pairs again
 STAGES = ("misaligned", "first", "second")
 BRANCHES = ("answering", "clean")
 
@@ -71,8 +73,8 @@ def load(folder: Path | str, answering: DualEncoder | None = None, clean: DualEn
     said = json.loads(path.read_text())
     if said.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema {said.get('schema')!r}, this version reads {SCHEMA}; fit it anew")
-    answering = answering or _model(said["models"], "answering", path)
-    clean = clean or _model(said["models"], "clean", path)
+    answering = Remembering(answering or _model(said["models"], "answering", path), MEMORY)
+    clean = Remembering(clean or _model(said["models"], "clean", path), MEMORY)
     device = answering.device
     numbers = {name: value.to(device) for name, value in load_file(path.with_name(TENSORS)).items()}
     vocabulary = Vocabulary(said["vocabulary"])

@@ -13,7 +13,6 @@ from torch import Tensor
 from immunize.verification import inputs
 from immunize.verification.cascade import Band
 from immunize.verification.conformal import Threshold
-from immunize.verification.evidence import Seen
 from immunize.verification.heads import Head, Scores, Weights
 from immunize.verification.probe import FIRST, Glance, Probe
 from immunize.verification.whitening import Whitening
@@ -62,6 +61,14 @@ class Scored(NamedTuple):
     twice: Bool[Tensor, " n"]
 
 
+class Look(NamedTuple):
+    """A verdict on some pairs, and the cheap features of each, (n, f), by name."""
+
+    verdict: Verdict
+    names: tuple[str, ...]
+    values: Float[Tensor, "n f"]
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """`probe` sees, three fitted heads judge: misaligned and a first and a second score for manipulated, joined by `band`."""
@@ -85,50 +92,56 @@ class Verifier:
         if not len(images):
             none = torch.zeros(0, device=images.device)
             return Verdict(none, none, self.threshold, none.bool(), none.long())
-        with torch.no_grad():
-            parts = [self._scored(*part) for part in self._parts(images, texts)]
-        found = Scored(*(torch.cat(values) for values in zip(*parts)))
-        flagged = (found.misaligned > self.threshold.misaligned) | (found.manipulated > self.threshold.manipulated)
-        passes = FIRST + found.twice.long() * self.probe.looks
-        return Verdict(found.misaligned, found.manipulated, self.threshold, flagged, passes)
+        return self._look(images, texts).verdict
 
-    def suspicion(self, images: Tensor, texts: Sequence[str]) -> Scores:
-        """`score(...).manipulated`, differentiable in the images: every pair pays for the second look."""
-        inputs.check(images, texts)
-        if not len(images):
-            return images.sum(dim=(1, 2, 3))
-        parts = []
-        for part, said in self._parts(images, texts):
-            glance = self.probe.glance(part, said)
-            first = self.first(self.head, glance.values)
-            second = self.second(self.head, self.probe.stare(glance, part, said).values)
-            parts.append(self.band.merged(first, second))
-        return torch.cat(parts)
-
-    def alarm(self, images: Tensor, texts: Sequence[str]) -> Scores:
-        """max of both scores, each less its threshold: above 0 where `score` flags. Differentiable in the images."""
-        manipulated = self.suspicion(images, texts) - self.threshold.manipulated
-        if not len(images):
-            return manipulated
-        misaligned = self.misaligned(self.head, self.glance(images, texts).values) - self.threshold.misaligned
-        return torch.maximum(manipulated, misaligned)
-
-    def glance(self, images: Tensor, texts: Sequence[str]) -> Glance:
-        """The cheap features of each pair, by name, as the first stage sees them. Raises ValueError for no pair."""
+    def look(self, images: Tensor, texts: Sequence[str]) -> Look:
+        """`score`, and the cheap features that it began with, by name. Raises ValueError as `score`, and for no pair."""
         inputs.check(images, texts)
         if not len(images):
             raise ValueError("images: there is no pair to look at")
-        parts = [self.probe.glance(*part) for part in self._parts(images, texts)]
-        seen = Seen(*(torch.cat(values) for values in zip(*(part.seen for part in parts))))
-        return Glance(seen, parts[0].names, torch.cat([part.values for part in parts]))
+        return self._look(images, texts)
+
+    @torch.no_grad()
+    def _look(self, images: Tensor, texts: Sequence[str]) -> Look:
+        parts = [(self.probe.glance(*part), *part) for part in self._parts(images, texts)]
+        found = Scored(*(torch.cat(values) for values in zip(*(self._scored(*part) for part in parts))))
+        flagged = (found.misaligned > self.threshold.misaligned) | (found.manipulated > self.threshold.manipulated)
+        passes = FIRST + found.twice.long() * self.probe.looks
+        verdict = Verdict(found.misaligned, found.manipulated, self.threshold, flagged, passes)
+        glances = [glance for glance, *_ in parts]
+        return Look(verdict, glances[0].names, torch.cat([glance.values for glance in glances]))
+
+    def suspicion(self, images: Tensor, texts: Sequence[str]) -> Scores:
+        """`score(...).manipulated`, differentiable in the images: every pair pays for the second look."""
+        return self._twice(images, texts).manipulated
+
+    def alarm(self, images: Tensor, texts: Sequence[str]) -> Scores:
+        """max of both scores, each less its threshold: above 0 where `score` flags. Differentiable in the images."""
+        found = self._twice(images, texts)
+        limits = self.threshold
+        return torch.maximum(found.manipulated - limits.manipulated, found.misaligned - limits.misaligned)
+
+    def _twice(self, images: Tensor, texts: Sequence[str]) -> Scored:
+        """The scores of pairs that are all looked at twice, with gradients."""
+        inputs.check(images, texts)
+        if not len(images):
+            none = images.sum(dim=(1, 2, 3))
+            return Scored(none, none, none.bool())
+        parts = []
+        for pixels, said in self._parts(images, texts):
+            glance = self.probe.glance(pixels, said)
+            first = self.first(self.head, glance.values)
+            second = self.second(self.head, self.probe.stare(glance, pixels, said).values)
+            misaligned = self.misaligned(self.head, glance.values)
+            parts.append(Scored(misaligned, self.band.merged(first, second), torch.ones_like(first).bool()))
+        return Scored(*(torch.cat(values) for values in zip(*parts)))
 
     def _parts(self, images: Tensor, texts: Sequence[str]) -> list[tuple[Tensor, list[str]]]:
         said = inputs.read(texts, LONGEST)
         pixels = images.float().to(self.probe.answering.device)
         return [(pixels[rows], [said[i] for i in rows.tolist()]) for rows in inputs.blocks(images)]
 
-    def _scored(self, images: Tensor, texts: list[str]) -> Scored:
-        glance = self.probe.glance(images, texts)
+    def _scored(self, glance: Glance, images: Tensor, texts: list[str]) -> Scored:
         misaligned, manipulated = self.misaligned(self.head, glance.values), self.first(self.head, glance.values)
         twice = self.band.holds(manipulated)
         if bool(twice.any()):

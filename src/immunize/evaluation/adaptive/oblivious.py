@@ -50,8 +50,12 @@ class Transferred:
 
 
 def chosen(system: Known, actions: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The actions asked for, or all; raises ValueError for one that the system has not."""
-    unknown = sorted(set(actions or ()) - set(system.actions))
-    if unknown:
+    """The actions asked for, or all; the one answer of a system without a choice, so that it can stand beside one that has.
+
+    Raises ValueError for an action that the system has not.
+    """
+    if actions is None or len(system.actions) == 1:
+        return system.actions
+    if unknown := sorted(set(actions) - set(system.actions)):
         raise ValueError(f"actions: {', '.join(unknown)} unknown; the system has {', '.join(system.actions)}")
-    return system.actions if actions is None else actions
+    return actions
