@@ -34,6 +34,9 @@ verify:
     targeted: {kind: pgd, threat: *within, steps: 2, targeted: true}
   unseen:
     typos: {kind: bert_attack, threat: {words: 1}, typos: 2}
+  aware:
+    knowing: {kind: aware, attack: {kind: pgd, threat: *within, steps: 2, objective: margin}, weights: [1], modes: [sum]}
+  aware_sample: 4
 """
 
 
@@ -60,11 +63,12 @@ def finite(value: object) -> bool:
 def test_the_stage(project: Path) -> None:
     verify.main()
     report = json.loads((project / "reports/tiny/verify/detection.json").read_text())
-    families = {"pgd": "train", "targeted": "train", "typos": "unseen"}
+    families = {"pgd": "train", "targeted": "train", "typos": "unseen", "knowing": "aware"}
     benign = {"noise_4", "jpeg_30", "human_typos", "mismatched", "confusable"}
     assert set(report["heads"]) == {"one_class", "logistic", "perceptron"}
     for table in report["heads"].values():
-        assert {name: row["group"] for name, row in table.items() if row["group"] in ("train", "unseen")} == families
+        assert {name: row["group"] for name, row in table.items() if row["group"] in set(families.values())} == families
+        assert table["knowing"]["pairs"] == 4 and table["pgd"]["pairs"] == 6
         assert {name for name, row in table.items() if row["group"] == "benign"} == benign
         for row in table.values():
             assert row["flagged"]["0.05"]["low"] <= row["flagged"]["0.05"]["share"] <= row["flagged"]["0.05"]["high"]

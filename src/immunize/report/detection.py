@@ -21,7 +21,12 @@ DETECTORS = {
     "knn": "kNN",
     "mahalanobis": "Mahalanobis",
 }
-GROUPS = {"train": "Learned from", "seen": "Seen at another budget", "unseen": "Never seen"}
+GROUPS = {
+    "train": "Learned from",
+    "seen": "Seen at another budget",
+    "unseen": "Never seen",
+    "aware": "Knows the verifier",
+}
 CASES = {
     "clean": "Clean",
     "noise": "Noise",

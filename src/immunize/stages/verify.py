@@ -17,6 +17,7 @@ from immunize import models
 from immunize.attacks import Attack
 from immunize.config import dump, frozen, load, preset
 from immunize.data.loader import Pairs, captions_of
+from immunize.evaluation.adaptive import Aware, Evading
 from immunize.models import DualEncoder
 from immunize.serving import spelling
 from immunize.threats.ball import Radius
@@ -48,7 +49,8 @@ class Params:
     train: attack families that the heads learn from; seen: the same at other budgets; unseen: families that no head has met.
     head: the one that is saved, of the three that are compared. fit: images of `split` that heads and band learn from, the
     rest sets the thresholds; no model was trained on it. bank: training images that are the reference. sample: test images
-    that are attacked. benign: shifts that the heads learn to let pass; shifts: those they are tried on. language: the masked
+    that are attacked. aware: attacks that know the verifier which is saved, on the first `aware_sample` of these. benign:
+    shifts that the heads learn to let pass; shifts: those they are tried on. language: the masked
     model that votes where a misspelling is undone; null: the commonest word.
     """
 
@@ -57,6 +59,7 @@ class Params:
     train: dict[str, Attack]
     unseen: dict[str, Attack]
     seen: dict[str, Attack] = field(default_factory=dict)
+    aware: dict[str, Aware] = field(default_factory=dict)
     split: Literal["calibration", "validation"] = "calibration"
     head: Head = Perceptron()
     settings: Settings = Settings()
@@ -64,15 +67,16 @@ class Params:
     fit: Count = 800
     bank: Count = 1024
     sample: Count = 150
+    aware_sample: Count = 50
     block: Count = 100
     benign: Shifts = Shifts((1.5 / 255, 3 / 255, 6 / 255), (50,))
     shifts: Shifts = Shifts((4 / 255,), (30,))
     language: str | None = None
 
     def __post_init__(self) -> None:
-        names = [*self.train, *self.seen, *self.unseen]
+        names = [*self.train, *self.seen, *self.unseen, *self.aware]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"train, seen, unseen: {', '.join(twice)} stands in two of them")
+            raise ValueError(f"train, seen, unseen, aware: {', '.join(twice)} stands in two of them")
 
 
 def main() -> None:
@@ -97,6 +101,9 @@ def main() -> None:
     heads = {head.kind: head for head in (*HEADS, params.head)}
     fitted = {kind: fitting.fit_table(probe, table, calibration, params.settings, head) for kind, head in heads.items()}
     chosen = fitted[params.head.kind]
+    evading = {name: Evading(one, chosen.alarm) for name, one in params.aware.items()}
+    few = test.take(torch.arange(min(params.aware_sample, len(test))))
+    cases |= tell(probe, "aware", attacks(probe.answering, evading, few, params.block, rng))
     report = {
         "schema": 1,
         "preset": preset(),
@@ -105,7 +112,9 @@ def main() -> None:
         },
         "head": params.head.kind,
         "counts": {"fit": len(first), "calibration": len(rest), "test": len(test), "attacked": params.sample},
-        "attacks": {name: dump(one) for name, one in {**params.train, **params.seen, **params.unseen}.items()},
+        "attacks": {
+            name: dump(one) for name, one in {**params.train, **params.seen, **params.unseen, **params.aware}.items()
+        },
         "heads": {kind: table_of(one, calibration, cases, params) for kind, one in fitted.items()},
         "baselines": detecting.of_baselines(names, cases, params.settings.seed),
         "cost": cost(chosen, test),
@@ -158,11 +167,15 @@ def tried(probe: Probe, params: Params, test: Examples, rng: Generator) -> dict[
     few = test.take(torch.arange(min(params.sample, len(test))))
     benign = shifted(params.shifts, test, params.settings.seed + 100)
     benign |= {"mismatched": examples.mismatched(test), "confusable": examples.confusable(probe.clean, test)}
-    made = {"clean": ("clean", test)} | {name: ("benign", one) for name, one in benign.items()}
+    found = tell(probe, "clean", {"clean": test}) | tell(probe, "benign", benign)
     for group, families in (("train", params.train), ("seen", params.seen), ("unseen", params.unseen)):
-        found = attacks(probe.answering, families, few, params.block, rng)
-        made |= {name: (group, one) for name, one in found.items()}
-    return {name: Case(group, one, fitting.measure(probe, one)) for name, (group, one) in made.items()}
+        found |= tell(probe, group, attacks(probe.answering, families, few, params.block, rng))
+    return found
+
+
+def tell(probe: Probe, group: str, made: Mapping[str, Examples]) -> dict[str, Case]:
+    """The examples with their features."""
+    return {name: Case(group, one, fitting.measure(probe, one)) for name, one in made.items()}
 
 
 def names_of(probe: Probe, given: Examples) -> tuple[str, ...]:

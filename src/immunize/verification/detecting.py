@@ -27,7 +27,7 @@ BASELINES: Mapping[str, tuple[str, int]] = {
 
 
 class Case(NamedTuple):
-    """Examples under one name, of a group (`clean`, `benign`, `train`, `seen`, `unseen`), with their features."""
+    """Examples under one name, of a group (`clean`, `benign`, `train`, `seen`, `unseen`, `aware`), with their features."""
 
     group: str
     examples: Examples

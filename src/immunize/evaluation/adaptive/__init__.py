@@ -11,13 +11,14 @@ from typing import Annotated
 from pydantic import Field
 
 from immunize.evaluation.adaptive.aware import Aware
+from immunize.evaluation.adaptive.evading import Evading
 from immunize.evaluation.adaptive.evaluate import CLEAN, WORST, Adaptive, Table, evaluate
 from immunize.evaluation.adaptive.gradient_free import GradientFree
 from immunize.evaluation.adaptive.oblivious import Oblivious, Transferred
 from immunize.evaluation.adaptive.pipeline import Pipeline
 from immunize.evaluation.adaptive.sanity import Probe, distrust
 from immunize.evaluation.adaptive.steering import Company, Steering
-from immunize.evaluation.adaptive.system import Known, Purifying, Response, Static, Steerable, System
+from immunize.evaluation.adaptive.system import Known, Purifying, Response, Screened, Static, Steerable, System
 from immunize.evaluation.adaptive.target import Target, paired
 from immunize.evaluation.adaptive.verdict import Row, Share
 from immunize.evaluation.adaptive.wording import Both, Wording
@@ -27,7 +28,7 @@ AdaptiveAttack = Annotated[
 ]
 
 __all__ = [
-    "CLEAN", "WORST", "Adaptive", "AdaptiveAttack", "Aware", "Both", "Company", "GradientFree", "Known", "Oblivious",
-    "Pipeline", "Probe", "Purifying", "Response", "Row", "Share", "Static", "Steerable", "Steering", "System", "Table",
-    "Target", "Transferred", "Wording", "distrust", "evaluate", "paired",
+    "CLEAN", "WORST", "Adaptive", "AdaptiveAttack", "Aware", "Both", "Company", "Evading", "GradientFree", "Known", "Oblivious",
+    "Pipeline", "Probe", "Purifying", "Response", "Row", "Screened", "Share", "Static", "Steerable", "Steering", "System",
+    "Table", "Target", "Transferred", "Wording", "distrust", "evaluate", "paired",
 ]  # fmt: skip

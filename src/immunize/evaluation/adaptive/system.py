@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ from immunize.batch import Embedding, Image
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.remembering import Remembering
 from immunize.models.wrapped import Wrapped
+
+Alarm = Callable[[Image, Sequence[str]], Float[Tensor, " n"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,24 @@ class Static:
         image, text = self.model.encode_image(images), self.model.encode_text(self.model.tokenize(captions))
         calm = torch.zeros(len(images), dtype=torch.int64, device=image.device)
         return Response(image, text, calm.bool(), calm)
+
+
+class Screened(Static):
+    """One model behind a detector, which flags where `alarm`, differentiable in the images, is above 0."""
+
+    threshold = 0.0
+
+    def __init__(self, model: DualEncoder, alarm: Alarm) -> None:
+        Static.__init__(self, model)
+        self.alarm = alarm
+
+    def suspicion(self, images: Image, captions: Sequence[str]) -> Float[Tensor, " n"]:
+        return self.alarm(images, captions)
+
+    @torch.no_grad()
+    def respond(self, images: Image, captions: Sequence[str]) -> Response:
+        answer = Static.respond(self, images, captions)
+        return replace(answer, flagged=self.alarm(images, captions) > 0)
 
 
 class Known:
