@@ -10,6 +10,7 @@ from immunize.config import dump
 from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
 from immunize.defense.checkpoint import Unreadable
+from immunize.defense.course import Course
 from immunize.defense.method import Method
 from immunize.defense.team import here
 from immunize.defense.train import Diverged, Training, train
@@ -19,11 +20,11 @@ from immunize.progress import watch
 
 SCRATCH = Path(".cache/train")
 
-__all__ = ["Diverged", "Method", "NotWritten", "Training", "Unreadable", "run", "train"]
+__all__ = ["Course", "Diverged", "Method", "NotWritten", "Training", "Unreadable", "run", "train"]
 
 
 def run(
-    name: str, model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path, inputs: str = ""
+    name: str, model: Clip, pairs: Pairs, method: Method | Course, training: Training, folder: Path, inputs: str = ""
 ) -> None:
     """Train `model` and write it to `folder` with log.json; a killed run goes on from SCRATCH and gives the same bytes.
 
@@ -32,7 +33,8 @@ def run(
     folder that cannot be written: told before the first step where it can be), Unreadable (no good checkpoint is left) and
     Diverged. After each of them the last good checkpoint is kept, and the same call goes on from it.
     """
-    settings = [name, dump(method), dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
+    said = method.said if isinstance(method, Course) else dump(method)
+    settings = [name, said, dump(training), pairs.hash(), checkpoint.fingerprint(model), inputs]
     scratch = checkpoint.place(SCRATCH, *settings)
     steps = train(model, pairs, method, training, scratch)
     if not here().leads:

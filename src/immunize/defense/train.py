@@ -17,6 +17,7 @@ from immunize.data.loader import Pairs
 from immunize.defense import checkpoint
 from immunize.defense.averaging import Running
 from immunize.defense.compiled import compiled
+from immunize.defense.course import Course, Record, Steady
 from immunize.defense.features import Features
 from immunize.defense.method import Method
 from immunize.defense.parts import Draw, Given, backward
@@ -25,8 +26,6 @@ from immunize.defense.team import here
 from immunize.defense.trainable import learning
 from immunize.models import Clip
 from immunize.models.blending import blend, frozen_copy
-
-Record = dict[str, int | float]
 
 
 @frozen
@@ -76,13 +75,15 @@ class Diverged(RuntimeError):
     """The loss or a weight is no longer finite; the message names the step and the last good checkpoint, which is kept."""
 
 
-def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder: Path) -> Iterator[Record]:
+def train(model: Clip, pairs: Pairs, method: Method | Course, training: Training, folder: Path) -> Iterator[Record]:
     """Train in place, yielding {step, loss, gradient, lr} every `training.log` steps; goes on from `folder` if it can.
 
-    Equal arguments give equal weights, whether or not the run was interrupted. Several processes (`defense.team`) share each
-    step. Raises Diverged on a loss or a weight that is not finite; `folder` then still holds the last good state.
+    A course may change the method from step to step, and adds to the records what it has to remember. Equal arguments
+    give equal weights, whether or not the run was interrupted. Several processes (`defense.team`) share each step. Raises
+    Diverged on a loss or a weight that is not finite; `folder` then still holds the last good state.
     """
-    team = here()
+    team, course = here(), method if isinstance(method, Course) else Steady(method)
+    method = course.method
     first = frozen_copy(model) if method.needs_reference or training.blend < 1 else None
     with learning(model, method.trains) as parameters, compiled(model, training.compile):
         optimizer = torch.optim.AdamW(_decayed(parameters, training.weight_decay), lr=training.lr, fused=True)
@@ -97,12 +98,16 @@ def train(model: Clip, pairs: Pairs, method: Method, training: Training, folder:
             images = Features(model, pairs)
             pairs = replace(pairs, images=pairs.images[..., :1, :1])  # nobody looks at pixels any more
         for step in range(done, training.steps):
-            losses.append(_step(model, pairs, method, training, optimizer, step, Given(first, images, team)))
+            losses.append(
+                _step(
+                    model, pairs, course.at(step, model, records), training, optimizer, step, Given(first, images, team)
+                )
+            )
             if running is not None:
                 running.update(model, step)
             last = step + 1 == training.steps
             if (step + 1) % training.log == 0 or last:
-                records.append(_record(step + 1, losses, training, folder, model))
+                records.append(_record(step + 1, losses, training, folder, model) | course.told())
                 losses = []
                 yield records[-1]
             if (step + 1) % training.checkpoint == 0 and not last and team.leads:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from immunize.adaptation.bandits import Exp3S, Linear, LinThompson, LinUcb
 from immunize.adaptation.policy import Observation, Policy
 from immunize.adaptation.world import World
+from immunize.bandits import Exp3S, Linear, LinThompson, LinUcb
 from immunize.config import frozen
 
 Positive = Annotated[float, Field(gt=0)]

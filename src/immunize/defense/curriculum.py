@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from immunize.adaptation.bandits import DiscountedUcb, Exp3S
+from immunize.bandits import DiscountedUcb, Exp3S
 from immunize.config import frozen
 
 Held = Callable[[], Float[np.ndarray, " z"]]  # R on held-out pairs under each regime, as the model is now
+Entry = tuple[int, int, float, float]
 Hardness = Callable[[], Float[np.ndarray, " k"]]  # the training loss under each arm, as the model is now
 
 
@@ -118,7 +119,7 @@ class Curriculum:
 
     The gain of a stretch is the mean over all regimes of R after it less R before it: an arm that helps one regime at the
     cost of the others earns nothing. `held` is asked once a stretch, `hardness` likewise and only for `Hardest`. Steps
-    are to come in order, from 0. log: (step, arm, gain of the stretch before), for the report.
+    are to come in order, from 0, or from where `replay` left off. log: (step, arm, gain of the stretch before, R now).
     """
 
     choices: tuple[Arm, ...]
@@ -138,7 +139,7 @@ class Curriculum:
             self.chooser: Chooser = Worst(self.hardness)
         else:
             self.chooser = self.choice.start(count, self.seed)
-        self.arm, self.before, self.log = -1, np.nan, list[tuple[int, int, float]]()
+        self.arm, self.before, self.log = -1, np.nan, list[Entry]()
 
     def at(self, step: int) -> Arm:
         """The arm of this step. Raises ValueError for a gain that is not finite: the training has gone astray."""
@@ -150,8 +151,18 @@ class Curriculum:
             if self.arm >= 0:
                 self.chooser.learn(self.arm, gain)
             self.arm, self.before = self.chooser.choose(), now
-            self.log.append((step, self.arm, gain))
+            self.log.append((step, self.arm, gain, now))
         return self.choices[self.arm]
+
+    def replay(self, log: Sequence[Entry]) -> None:
+        """Go on from an earlier log: the chooser learns and draws as it did, and what it chose then stands."""
+        for step, arm, gain, now in log:
+            if self.arm >= 0:
+                self.chooser.learn(self.arm, gain)
+            if not isinstance(self.chooser, Worst):  # which asks the model, and remembers nothing
+                self.chooser.choose()
+            self.arm, self.before = arm, now
+            self.log.append((step, arm, gain, now))
 
 
 class Scaled:

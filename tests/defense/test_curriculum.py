@@ -5,7 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from immunize.adaptation.curriculum import (
+from immunize.config import dump, parse
+from immunize.defense.curriculum import (
     Arm,
     Choice,
     Constant,
@@ -17,7 +18,6 @@ from immunize.adaptation.curriculum import (
     Ucb,
     arms,
 )
-from immunize.config import dump, parse
 
 ARMS = arms(("image", "text", "joint", "useless"), (1.0,))
 
@@ -65,7 +65,7 @@ def test_the_best_arm_is_no_worse_than_any_bandit() -> None:
 
 def test_the_hardest_is_asked_each_time() -> None:
     _, curriculum = trained(Hardest())
-    assert len({arm for _, arm, _ in curriculum.log}) > 1
+    assert len({arm for _, arm, *_ in curriculum.log}) > 1
     with pytest.raises(ValueError, match="hardness"):
         Curriculum(ARMS, Hardest(), Learner(0).held)
 
@@ -75,7 +75,7 @@ def test_a_choice_is_made_each_so_many_steps_and_rewarded_by_the_gain_of_all_reg
     curriculum = Curriculum(ARMS, Constant(1), lambda: next(values), every=10)
     seen = [curriculum.at(step) for step in range(30)]
     assert set(seen) == {Arm("text")}
-    assert curriculum.log == [(0, 1, 0.0), (10, 1, 0.5), (20, 1, -1.5)]
+    assert curriculum.log == [(0, 1, 0.0, -2.0), (10, 1, 0.5, -1.5), (20, 1, -1.5, -3.0)]
 
 
 def test_training_that_went_astray_is_reported() -> None:
@@ -101,3 +101,19 @@ def test_a_choice_is_its_own_configuration(choice: object) -> None:
 def test_the_same_seed_chooses_the_same() -> None:
     logs = [trained(Exp3(), seed=3)[1].log for _ in range(2)]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("choice", [Ucb(), Exp3(), Reversed(Exp3()), Even(), Constant(2), Hardest()])
+@pytest.mark.parametrize("stop", [1, 7])
+def test_a_replayed_log_goes_on_as_if_nothing_had_happened(choice: object, stop: int) -> None:
+    """The learner is put back too, as a checkpoint would: what is learnt and drawn after is the same."""
+    whole = trained(choice, seed=4, steps=500)[1]
+    learner = Learner(4)
+    hardness = lambda: np.array([*learner.gap, 0.0])  # noqa: E731
+    first, again = (Curriculum(ARMS, choice, learner.held, 25, 4, hardness) for _ in range(2))  # type: ignore[arg-type]
+    for step in range(500):
+        if step == 25 * stop + 10:
+            again.replay(first.log)
+        curriculum = first if step < 25 * stop + 10 else again
+        learner.step(ARMS.index(curriculum.at(step)))
+    assert again.log == whole.log

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from immunize.adaptation.bandits import DiscountedUcb, Exp3S, Linear, LinThompson, LinUcb, horizon
+from immunize.bandits import DiscountedUcb, Exp3S, Linear, LinThompson, LinUcb, horizon
 
 
 def data(count: int = 80, width: int = 5, seed: int = 0) -> list[tuple[np.ndarray, int, float]]:
