@@ -19,6 +19,7 @@ from immunize.config import dump, frozen, load, preset
 from immunize.data.loader import Pairs, captions_of
 from immunize.evaluation.adaptive import Aware, Evading
 from immunize.models import DualEncoder
+from immunize.models.remembering import Remembering
 from immunize.serving import spelling
 from immunize.threats.ball import Radius
 from immunize.verification import detecting, examples, fitting, storage
@@ -135,7 +136,7 @@ def make_probe(params: Params, root: Path, collected: Path) -> Probe:
     """The two models with their banks, of training images, and the words of the training captions."""
     bank = examples.of(Pairs.read(collected, "train", params.bank))
     sources = (str(root / params.answers), str(root / params.clean))
-    answering, clean = (models.load(source) for source in sources)
+    answering, clean = (Remembering(models.load(source), storage.MEMORY) for source in sources)
     vocabulary = Vocabulary.of(captions_of(collected, "train"))
     return Probe(
         answering,
