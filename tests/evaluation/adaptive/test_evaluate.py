@@ -163,8 +163,6 @@ def test_errors_say_what_to_do(robust: Any, quarters: Batch, pairs: Pairs) -> No
         evaluate(Static(robust), quarters, {"worst": Oblivious(ASCENT)})
     with pytest.raises(ValueError, match=r"'x' is no action of the system; it has none"):
         Known(Static(robust)).under("x")
-    with pytest.raises(ValueError, match="actions: x unknown"):
-        evaluate(Static(robust), quarters, {"a": Oblivious(ASCENT, actions=("x",))})
     with (
         pytest.raises(ValueError, match="paired"),
         Target.of(Static(robust), pairs.batch(torch.tensor([1]))),
