@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,17 @@ def test_parameters_are_the_stages_own_section(stage: str) -> None:
 def test_every_preset_is_understood_by_every_stage(stage: str, preset: Path) -> None:
     params = importlib.import_module(f"immunize.stages.{stage}").Params
     parse(yaml.safe_load(preset.read_text())[stage], params, f"{preset.name}: {stage}")
+
+
+@presets
+def test_what_dvc_keeps_is_not_gits(preset: Path) -> None:
+    """DVC refuses a stage whose output git has, and only after the stage has run."""
+    outs = [out for stage in STAGES.values() for out in stage.get("outs", ()) if isinstance(out, str)]
+    paths = [re.sub(r"\$\{(\w+)\}", lambda found: preset.stem if found[1] == "preset" else "mat", out) for out in outs]
+    within = [f"{path}/file" for path in paths]  # a pattern for folders does not match one that is not there
+    ignored = subprocess.run(["git", "check-ignore", *within], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    tracked = subprocess.run(["git", "ls-files", *paths], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert sorted(ignored) == sorted(within) and tracked == []
 
 
 @presets
