@@ -61,13 +61,13 @@ def test_what_is_mapped_cannot_change_the_file(tables: Path, tmp_path: Path) -> 
 
 
 def test_memory_holds_a_shard_and_a_batch(tmp_path: Path, listed: Listing) -> None:
-    """600 images of 64 x 64 in shards of 50: 7.4 MB of pixels, of which less than a quarter is ever in memory."""
+    """600 images of 128 x 128 in shards of 50: 29 MB of pixels, of which less than a quarter is ever in memory."""
     rng = np.random.default_rng(0)
     records = [
-        Record(f"i{k}", Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)), [f"picture {k}"], "train")
+        Record(f"i{k}", Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)), [f"picture {k}"], "train")
         for k in range(600)
     ]
-    collect(listed(records), tmp_path / "t", size=64, max_characters=60, max_rejected=0.0, shard_images=50)
+    collect(listed(records), tmp_path / "t", size=128, max_characters=60, max_rejected=0.0, shard_images=50)
     del records
     Pairs.read(tmp_path / "t", "train", cache=tmp_path / "first").batch(
         torch.arange(20)
@@ -77,7 +77,7 @@ def test_memory_holds_a_shard_and_a_batch(tmp_path: Path, listed: Listing) -> No
     try:
         pairs = Pairs.read(tmp_path / "t", "train", cache=tmp_path / "c")
         for start in range(0, 600, 20):
-            assert pairs.batch(torch.arange(start, start + 20)).images.shape == (20, 3, 64, 64)
+            assert pairs.batch(torch.arange(start, start + 20)).images.shape == (20, 3, 128, 128)
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

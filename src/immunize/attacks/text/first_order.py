@@ -11,9 +11,7 @@ from torch.nn.functional import adaptive_avg_pool1d
 
 from immunize.attacks.text.draft import Draft
 from immunize.attacks.text.importance import slope, spans
-from immunize.attacks.text.rules import Edit
-
-Place = tuple[int, int]
+from immunize.attacks.text.rules import Edit, Place
 
 
 def leading(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) -> list[Edit]:

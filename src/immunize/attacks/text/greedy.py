@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from immunize.attacks.text.draft import Draft
-from immunize.attacks.text.rules import Edit, Embed
+from immunize.attacks.text.rules import Edit, Embed, Place
 from immunize.attacks.text.typos import some_typos
 from immunize.models import language
 from immunize.models.language import Substitutes
 from immunize.threats import Edits
 
-Place = tuple[int, int]  # caption, position
 Options = Callable[[Place], Sequence[str]]
 
 
@@ -28,7 +27,8 @@ def greedy(draft: Draft, order: Sequence[Place], options: Options, positions: in
             for _, position in mine[: positions + round_]
             if draft.words[caption][position] == draft.rules.original[caption][position]
         ]
-        draft.improve(draft.allowed(Edit(*place, new) for place in leading for new in options(place)))
+        new = (Edit(*place, word) for place in leading for word in draft.rules.kept(place, options(place)))
+        draft.improve(draft.rules.rewrites(map(draft.after, new)))
 
 
 def suggestions(

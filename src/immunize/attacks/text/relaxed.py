@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from immunize.attacks.text.draft import Draft
-from immunize.attacks.text.greedy import Place, check, embedder, suggestions
+from immunize.attacks.text.greedy import check, embedder, suggestions
 from immunize.attacks.text.relaxed_text import RelaxedText
-from immunize.attacks.text.rules import Edit
+from immunize.attacks.text.rules import Place
 from immunize.batch import Batch, Embedding
 from immunize.config import frozen
 from immunize.models.dual_encoder import DualEncoder
@@ -63,16 +63,10 @@ class Relaxed:
                     relaxed.ascend(_slope(draft, relaxed), self.entropy * k / self.steps)
             return draft.finish()
 
-    def choices(self, draft: Draft, start: Sequence[int]) -> dict[Place, list[str]]:
+    def choices(self, draft: Draft, start: Sequence[int]) -> dict[Place, tuple[str, ...]]:
         """What the threat allows at each place of what is on offer."""
         options = suggestions(draft, self.language, self.cache, self.candidates, self.typos, start)
-        places = draft.rules.open()
-        found: dict[Place, list[str]] = {place: [] for place in places}
-        for caption, position, new in draft.rules.edits(
-            Edit(*place, new) for place in places for new in options(place)
-        ):
-            found[caption, position].append(new)
-        return found
+        return {place: draft.rules.kept(place, options(place)) for place in draft.rules.open()}
 
 
 def _slope(draft: Draft, relaxed: RelaxedText) -> Float[Tensor, "s k"]:

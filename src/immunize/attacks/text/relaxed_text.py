@@ -12,9 +12,7 @@ from torch.nn.functional import pad
 from immunize.attacks.text.draft import Draft
 from immunize.attacks.text.first_order import stretched
 from immunize.attacks.text.importance import spans
-from immunize.attacks.text.rules import Rewrite
-
-Place = tuple[int, int]
+from immunize.attacks.text.rules import Place, Rewrite
 
 
 class RelaxedText:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from immunize.batch import Batch, Embedding
 from immunize.threats import Edits
 from immunize.threats.constraints import levenshtein, telling_words
+from immunize.threats.edits import Verdict
 
 Words = tuple[str, ...]
+Place = tuple[int, int]  # caption, position
 Embed = Callable[[Sequence[str]], Embedding]
 
 
@@ -29,6 +32,34 @@ class Rewrite(NamedTuple):
     words: Words
 
 
+class Sieved(NamedTuple):
+    """Which substitutes a word may have, and how many others each constraint refused."""
+
+    kept: tuple[str, ...]
+    refused: Counter[str]
+
+
+class Reasons(dict[str, str]):
+    """substitute -> the constraint on single words that it breaks in place of `word`, "" where it may stand."""
+
+    def __init__(self, verdict: Verdict, names: frozenset[str], word: str) -> None:
+        self.verdict, self.names, self.word = verdict, names, word
+
+    def __missing__(self, substitute: str) -> str:
+        new = substitute.lower()
+        self[substitute] = reason = "distinct" if new in self.names else self.verdict(self.word, new) or ""
+        return reason
+
+    def sieve(self, options: Sequence[str]) -> Sieved:
+        """The options that are other words, parted by whether they may stand."""
+        others = [new for new in dict.fromkeys(options) if new != self.word and new.lower() != self.word]
+        refused = Counter(reason for new in others if (reason := self[new]))
+        return Sieved(tuple(new for new in others if not self[new]), refused)
+
+
+reasons = lru_cache(maxsize=2**14)(Reasons)  # the same few thousand pairs of words come in every batch
+
+
 class Rules:
     """The threat, asked about the captions of one batch; `embed` gives a unit vector for a sentence."""
 
@@ -40,15 +71,17 @@ class Rules:
         self.budget = [threat.budget(len(words)) for words in self.original]
         self.rejected: dict[str, list[int]] = {}  # constraint -> refusals of each image
         self._met: set[Edit | Rewrite] = set()
+        self._known: set[Place] = set()
         self._images = len(batch)
         self._verdicts = threat.verdicts(False), threat.verdicts(True)  # where the scene is not known, and where it is
-        self._names = telling_words(batch.gallery) if batch.labels is not None else frozenset[str]()
+        classes = batch.labels is not None and threat.distinct
+        self._names = telling_words(batch.gallery) if classes else frozenset[str]()
         self._own: list[set[str]] = [set() for _ in range(len(batch))]
         for image, caption in zip(self.owner, batch.captions):
             self._own[image].add(caption.lower())
         self._sentences: Embedding | None = None
 
-    def open(self) -> list[tuple[int, int]]:
+    def open(self) -> list[Place]:
         """(caption, position) of every word that may be replaced."""
         return [
             (caption, position)
@@ -62,30 +95,27 @@ class Rules:
         """The edits whose substitute may stand for the word that was there at first."""
         kept = []
         for edit in dict.fromkeys(edits):
-            reason = self._reason(edit.caption, self.original[edit.caption][edit.position], edit.substitute)
-            if reason is None:
+            reason = self._reasons(edit)[edit.substitute]
+            if not reason:
                 kept.append(edit)
             elif edit not in self._met:
                 self._refuse(reason, edit.caption)
                 self._met.add(edit)
         return kept
 
-    def choices(
-        self, places: Iterable[tuple[int, int]], pool: Callable[[str], Sequence[str]]
-    ) -> dict[tuple[int, int], tuple[str, ...]]:
+    def kept(self, place: Place, options: Sequence[str]) -> tuple[str, ...]:
+        """Those of the options that are other words and may stand at the place, whose refusals are counted once."""
+        return self._counted(place, self._reasons(place).sieve(options))
+
+    def choices(self, places: Iterable[Place], pool: Callable[[str], Sequence[str]]) -> dict[Place, tuple[str, ...]]:
         """What may stand at each place, of all that the pool has for its word; the same word is looked at once."""
-        found: dict[tuple[str, bool], tuple[tuple[str, ...], Counter[str]]] = {}
+        found: dict[tuple[Verdict, str], Sieved] = {}
         chosen = {}
-        for caption, position in places:
-            word = self.original[caption][position].lower()
-            key = word, self.truth[caption] is not None
-            if key not in found:
-                reasons = {new: self._reason(caption, word, new) for new in pool(word) if new.lower() != word}
-                kept = tuple(new for new, reason in reasons.items() if reason is None)
-                found[key] = kept, Counter(reason for reason in reasons.values() if reason is not None)
-            chosen[caption, position] = found[key][0]
-            for reason, count in found[key][1].items():
-                self._refuse(reason, caption, count)
+        for place in places:
+            verdict, names, word = self._asked(place)
+            if (verdict, word) not in found:
+                found[verdict, word] = Reasons(verdict, names, word).sieve(pool(word))  # too many to be remembered
+            chosen[place] = self._counted(place, found[verdict, word])
         return chosen
 
     def rewrites(self, rewrites: Iterable[Rewrite]) -> list[Rewrite]:
@@ -124,12 +154,21 @@ class Rules:
                 self._met.add(rewrite)
         return [rewrite for rewrite, keep in zip(rewrites, close) if keep]
 
-    def _reason(self, caption: int, word: str, substitute: str) -> str | None:
-        """The constraint on single words that is broken."""
-        new = substitute.lower()
-        if new in self._names and self.threat.distinct:
-            return "distinct"
-        return self._verdicts[self.truth[caption] is not None](word.lower(), new)
+    def _asked(self, at: Place | Edit) -> tuple[Verdict, frozenset[str], str]:
+        """What decides about substitutes of a word, the word in lower case."""
+        caption, position, *_ = at
+        return self._verdicts[self.truth[caption] is not None], self._names, self.original[caption][position].lower()
+
+    def _reasons(self, at: Place | Edit) -> Reasons:
+        return reasons(*self._asked(at))
+
+    def _counted(self, place: Place, sieved: Sieved) -> tuple[str, ...]:
+        """What is left at the place; the others are counted once."""
+        if sieved.refused and place not in self._known:
+            self._known.add(place)
+            for reason, count in sieved.refused.items():
+                self._refuse(reason, place[0], count)
+        return sieved.kept
 
     def _refuse(self, reason: str, caption: int, count: int = 1) -> None:
         if reason not in self.rejected:
