@@ -10,7 +10,9 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup repro test fuzz check smoke sweep bench up down readme clean
+unexport PYTHONDONTWRITEBYTECODE  # each stage and each test's process would compile the whole package anew
+
+.PHONY: setup repro test test-slow fuzz check smoke sweep bench up down readme clean
 
 setup: .venv/installed  ## the environment
 
@@ -25,11 +27,15 @@ JOBS ?= 2
 repro: setup  ## the preset of params.yaml, end to end: data, models, attacks, report; JOBS stages at the same time
 	python flows/reproduce.py --jobs $(JOBS)
 
-test: setup  ## the whole test suite, offline
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+test: setup  ## the tests, offline
+	$(PYTEST) -m "not slow"
+
+test-slow: setup  ## those with servers, several processes, kills and clocks
+	$(PYTEST) -m slow
 
 fuzz: setup  ## 10,000 odd images and texts to the verifier, and as many to the adapted model
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --hypothesis-profile=fuzz -k clear_error \
+	$(PYTEST) --hypothesis-profile=fuzz -k clear_error \
 		tests/verification/test_odd_input.py tests/adaptation/test_odd_input.py
 
 check: setup  ## format, lint, types, import contracts

@@ -75,7 +75,7 @@ settings.register_profile("fuzz", max_examples=10_000)  # `make fuzz`
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than ten seconds")
+    config.addinivalue_line("markers", "slow: has servers, several processes or kills, or takes ten seconds")
 
 
 @pytest.fixture(scope="session")

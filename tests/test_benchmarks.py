@@ -166,6 +166,7 @@ def test_a_steps_passes_are_all_recorded_and_can_be_replayed(
     assert found.over > 0 and 0 < found.text < 1 and found.passes > 5
 
 
+@pytest.mark.slow
 def test_speed_and_memory_are_measured_in_processes_of_their_own(
     fresh_model: Clip, world: Path, language_folder: str, tmp_path: Path
 ) -> None:

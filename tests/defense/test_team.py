@@ -21,6 +21,8 @@ from immunize.defense.team import Team, here, joined
 from immunize.models import Clip
 from immunize.models.initial import Small
 
+pytestmark = pytest.mark.slow
+
 ASCENT = {"kind": "pgd", "threat": {"norm": "linf", "eps": "8/255"}, "steps": 1}
 LEAF = {"kind": "leaf", "threat": {"words": 1}, "rho": 3}
 JOINT = {"kind": "sga", "again": False, "text": LEAF, "image": ASCENT}
@@ -83,7 +85,6 @@ def together(tmp_path_factory: pytest.TempPathFactory, first: Clip, small: Small
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "norms"])
 def test_two_processes_are_one_with_the_whole_batch(
     name: str, together: Path, first: Clip, pairs: Pairs, tmp_path: Path

@@ -17,6 +17,8 @@ import reproduce as module
 from reproduce import reproduce, threads
 from stage import StageFailed, reproduce_stage
 
+pytestmark = pytest.mark.slow
+
 FLOW = Path(module.__file__)
 
 

@@ -21,6 +21,8 @@ import retrain as module
 from immunize.pipeline.doctor import _schedule
 from retrain import retrain
 
+pytestmark = pytest.mark.slow
+
 
 def state_of_checkout(toy: Path, shell) -> tuple[str, str, str]:
     """Where HEAD is, what git sees changed, and which worktrees there are."""
@@ -111,7 +113,6 @@ def ended_runs(name: str) -> list[FlowRun]:
     return [run for run in runs if run.state and run.state.is_final()]
 
 
-@pytest.mark.slow
 def test_a_schedule_really_fires(server, toy, shell, eventually):
     """Every minute; the first run finds nothing to do, which is the quickest way to Completed."""
     before = state_of_checkout(toy, shell)
@@ -125,7 +126,6 @@ def test_a_schedule_really_fires(server, toy, shell, eventually):
     assert {check.name: check.status for check in _schedule(toy)}["schedule every-minute"] == "ok"
 
 
-@pytest.mark.slow
 def test_a_run_canceled_on_the_server_leaves_nothing(server, toy, shell, preset_line, eventually):
     preset_line("mat: {joint: 12.0, seconds: 0}", "mat: {joint: 13.0, seconds: 90}")
     shell("git", "commit", "-q", "-a", "-m", "slow", cwd=toy)

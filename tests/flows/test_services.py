@@ -11,6 +11,8 @@ import pytest
 import services
 from services import Service, ServiceFailed, down
 
+pytestmark = pytest.mark.slow
+
 
 def pids(root: Path) -> set[int]:
     return {process.pid for entry in services._running(root).values() for process in services._family(entry)}

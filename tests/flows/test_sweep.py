@@ -73,6 +73,7 @@ def test_what_is_wrong_is_said(toy: Path, search: Path, capsys: pytest.CaptureFi
     assert not beside(toy)
 
 
+@pytest.mark.slow
 def test_the_whole_search_and_a_worker_that_dies(toy: Path, search: Path, server: str, eventually: Eventually) -> None:
     """One worker is killed in the middle: its trial is tried again, the other two are run once, and all are ranked."""
     text = (toy / "presets" / "toy.yaml").read_text()

@@ -81,6 +81,7 @@ def test_as_successful_as_the_best_peer(
     assert after.outcome.forwards.unique().tolist() == [21] and after.outcome.backwards.unique().tolist() == [20]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [32], indirect=True, ids=["stem of 32"])
 @pytest.mark.parametrize("ball", [Ball("linf", 2 / 255), Ball("l2", 0.2)], ids=["linf", "l2"])
 def test_with_targets_as_successful_as_the_best_peer(

@@ -69,6 +69,7 @@ def written(project: Path) -> dict[str, bytes]:
     return {str(path): re.sub(rb'"seconds": [0-9.]+', b"", path.read_bytes()) for path in files}
 
 
+@pytest.mark.slow
 def test_workers_write_the_same_files_though_one_is_killed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, killed at its second block: the block is tried again, and no byte but of the seconds is another."""
     main("pretrain")
