@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+CACHED = 2**17  # numbers that are mixed at a time on a CPU: several times as fast as all at once, which is bound by memory
+
 
 def draw_seed(rng: Generator) -> int:
     """One 31-bit seed from `rng`, which moves on: two calls of an attack with one generator differ."""
@@ -26,8 +28,12 @@ def uniform(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n 
     low = _mix((keys & 0x7FFFFFFF).to(torch.int32) ^ (seed & 0x7FFFFFFF))
     high = _mix((keys >> 31 & 0x7FFFFFFF).to(torch.int32) + low)
     counters = torch.arange(count, dtype=torch.int32, device=keys.device)
-    mixed = _mix(_mix(counters[None] ^ low[:, None]) + high[:, None])
-    return (mixed >> 8 & 0xFFFFFF).float() / 2**24
+    found = torch.empty(len(keys), count, device=keys.device)
+    rows = max(1, CACHED // max(1, count)) if keys.device.type == "cpu" else len(keys) or 1
+    for out, first, second in zip(found.split(rows), low.split(rows), high.split(rows)):
+        mixed = _mix(_mix(counters[None] ^ first[:, None]).add_(second[:, None]))
+        out.copy_(mixed.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF)).div_(2**24)
+    return found
 
 
 def normal(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n count"]:
@@ -37,6 +43,8 @@ def normal(seed: int, keys: Int[Tensor, " n"], count: int) -> Float[Tensor, "n c
 
 def _mix(z: Tensor) -> Tensor:
     """The 32-bit finalizer `lowbias32` (C. Wellons, 2018); int32 products wrap, shifts are made logical."""
-    z = (z ^ (z >> 16 & 0xFFFF)) * 0x7FEB352D
-    z = (z ^ (z >> 15 & 0x1FFFF)) * -0x7B935975  # 0x846CA68B as a signed 32-bit number
-    return z ^ (z >> 16 & 0xFFFF)
+    z = (z ^ (z >> 16).bitwise_and_(0xFFFF)).mul_(0x7FEB352D)
+    z ^= (z >> 15).bitwise_and_(0x1FFFF)
+    z *= -0x7B935975  # 0x846CA68B as a signed 32-bit number
+    z ^= (z >> 16).bitwise_and_(0xFFFF)
+    return z
