@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -58,6 +60,22 @@ def measured(case: Case, processes: int = 1) -> Point:
     ).stdout  # fmt: skip
     speed, memory = json.loads(printed.strip().splitlines()[-1])
     return Point(case.batch, case.chunk, processes, speed, memory)
+
+
+def at_once(case: Case, count: int) -> float:
+    """Pairs per second of so many processes that know nothing of each other, all together: what the machine has to give."""
+    with ThreadPoolExecutor(count) as pool:
+        return sum(point.speed for point in pool.map(measured, [case] * count))
+
+
+def doubled(case: Case, rounds: int) -> tuple[float, float]:
+    """Two processes with a batch each over one with one: training one model together, and apart; medians over rounds."""
+    together, apart = [], []
+    for _ in range(rounds):
+        alone = measured(case).speed
+        together.append(measured(case._replace(batch=2 * case.batch), 2).speed / alone)
+        apart.append(at_once(case, 2) / alone)
+    return statistics.median(together), statistics.median(apart)
 
 
 def against_batch(case: Case, sizes: Sequence[int], chunk: int) -> list[Point]:

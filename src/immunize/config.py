@@ -10,6 +10,7 @@ from typing import Any, TypeVar, dataclass_transform
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 
@@ -41,13 +42,19 @@ def parse(value: Any, type_: Any, where: str) -> Any:
     try:
         return TypeAdapter(type_).validate_python(value)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(map(_told, error.errors()))
         raise ConfigurationError(f"{where}: {wrong}") from None
 
 
 def dump(value: Any) -> Any:
     """The object as plain JSON data, the inverse of `parse`."""
     return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def _told(error: ErrorDetails) -> str:
+    """Where in the section, unless it is about the whole of it, and what."""
+    what = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, error['loc']))}: {what}" if error["loc"] else what
 
 
 def _read(path: Path, key: str) -> Any:

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-CACHED = 2**17  # numbers that are mixed at a time on a CPU: several times as fast as all at once, which is bound by memory
+CACHED = (
+    2**17
+)  # numbers that are mixed at a time on a CPU: several times as fast as all at once, which is bound by memory
 
 
 def draw_seed(rng: Generator) -> int:

@@ -18,7 +18,7 @@ Refusal = Callable[..., str]
         (["--attack", "pgd", "--queries", "5"], "--queries 5: pgd has no use for it"),
         (["--attack", "bert_attack", "--eps", "1/255"], "--eps 1/255: bert_attack has no use for it"),
         (["--attack", "pgd", "--words", "2"], "--words 2: pgd has no use for it"),
-        (["--attack", "one_pixel", "--norm", "linf"], "--attack one_pixel: one_pixel: Value error, threat: OnePixel"),
+        (["--attack", "one_pixel", "--norm", "linf"], "--attack one_pixel: one_pixel: threat: OnePixel"),
         (["--attack", "square", "--norm", "l3"], "l3"),
         (["--attack", "text_fooler"], "name a file of synonyms"),
         (["--attack", "universal"], "universal.save(universal.fit(model, batches, threat), path)"),

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from immunize.config import ConfigurationError, parse
 from immunize.evaluation.results import read_all
 from immunize.report import Settings, summarize
 from immunize.report.names import ATTACKS, ordered
@@ -31,6 +34,21 @@ def test_markdown() -> None:
         "| zeta | 50.0 / 40.0 | – |\n\n"
         "R@1 in percent, image → text / text → image; 95 % intervals reach at most ±3.5 points.\n"
     )
+
+
+def test_the_same_at_ten() -> None:
+    """Only where the ten best answers are asked for do the two differ from R@1."""
+
+    def at_ten(one: Cell) -> Cell:
+        return {name.replace("r1", "r10"): value for name, value in one.items() if name != "tr_r10"}
+
+    deep = {defense: {attack: at_ten(one) for attack, one in by.items()} for defense, by in METRICS.items()}
+    assert markdown(deep, 10) == markdown(METRICS).replace("R@1", "R@10")
+
+
+def test_a_table_that_was_not_counted_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"report: shown: 3 is not among the k"):
+        parse({"shown": [1, 3]}, Settings, "report")
 
 
 def test_what_is_not_in_the_table_does_not_widen_its_note() -> None:

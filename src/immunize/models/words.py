@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -28,8 +29,8 @@ class WordTokens:
         ends = tokens.argmax(dim=1)  # the end of text is the largest id
         self._end = int(tokens.max()) if len(tokens) else 0
         # all tokens met so far, one after the other, and where each word's are; START and END stand for two words
-        self._flat = torch.tensor([int(tokens[0, 0]) if len(tokens) else 0, self._end])
-        self._first, self._count = torch.tensor([0, 1]), torch.tensor([1, 1])
+        self._flat = np.array([int(tokens[0, 0]) if len(tokens) else 0, self._end])
+        self._first, self._count = np.array([0, 1]), np.array([1, 1])
         self._row: dict[str, int] = {}
         self._seen = tokens.shape[1]  # a caption of so many tokens is not cut
         self._context: int | None = None
@@ -43,17 +44,19 @@ class WordTokens:
             return self.tokenize(captions)
         sentences = [caption.split() for caption in captions]
         self.read(set(chain.from_iterable(sentences)))
-        words = torch.tensor([w for words in sentences for w in (START, *map(self._row.__getitem__, words), END)])
+        row = self._row.__getitem__
+        words = np.array([w for words in sentences for w in (START, *map(row, words), END)])
         count = self._count[words]
-        met = count.cumsum(0)  # tokens of this word and of all before it
-        last = torch.tensor([len(words) + 2 for words in sentences]).cumsum(0) - 1
-        lengths = met[last].diff(prepend=met.new_zeros(1))
-        flat = self._flat[(self._first[words] + count - met).repeat_interleave(count) + torch.arange(int(met[-1]))]
-        tokens = torch.zeros(len(lengths), int(lengths.max()), dtype=torch.int64)
-        tokens[torch.arange(tokens.shape[1]) < lengths[:, None]] = flat
+        met = count.cumsum()  # tokens of this word and of all before it
+        last = np.cumsum([len(words) + 2 for words in sentences]) - 1
+        lengths = np.diff(met[last], prepend=0)
+        flat = self._flat[np.repeat(self._first[words] + count - met, count) + np.arange(met[-1])]
+        found = np.zeros((len(lengths), lengths.max()), dtype=np.int64)
+        found[np.arange(found.shape[1]) < lengths[:, None]] = flat
+        tokens = torch.from_numpy(found)
         if tokens.shape[1] > self._seen and tokens.shape[1] > self.context:
             tokens = tokens[:, : self.context].contiguous()
-            tokens[lengths > self.context, -1] = self._end
+            tokens[torch.from_numpy(lengths > self.context), -1] = self._end
         return tokens.to(self.device)
 
     def read(self, words: set[str]) -> None:
@@ -65,10 +68,10 @@ class WordTokens:
             pieces = [tuple(row[1:end]) for row, end in zip(rows.tolist(), ends, strict=True)]
             self._row.update(zip(new, range(len(self._row) + 2, len(self._row) + 2 + len(new))))
             self._pieces.update(zip(new, pieces))
-            count = torch.tensor([len(ids) for ids in pieces])
-            self._first = torch.cat([self._first, len(self._flat) + count.cumsum(0) - count])
-            self._count = torch.cat([self._count, count])
-            self._flat = torch.cat([self._flat, torch.tensor([*chain.from_iterable(pieces)], dtype=torch.int64)])
+            count = np.array([len(ids) for ids in pieces])
+            self._first = np.concatenate([self._first, len(self._flat) + count.cumsum() - count])
+            self._count = np.concatenate([self._count, count])
+            self._flat = np.concatenate([self._flat, np.fromiter(chain.from_iterable(pieces), np.int64)])
 
     def pieces(self, word: str) -> tuple[int, ...]:
         """The ids of a word."""

@@ -1,4 +1,4 @@
-"""The headline table: defenses down, attacks across, recall at 1 in both directions."""
+"""The headline table: defenses down, attacks across, recall at k in both directions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from immunize.report.summary import Metrics, Results
 WAYS = {"tr": "image → text", "ir": "text → image"}
 
 
-def markdown(metrics: Metrics) -> str:
-    """R@1 as `TR / IR` in percent, the best of each column bold, and how wide the intervals are."""
+def markdown(metrics: Metrics, k: int = 1) -> str:
+    """R@k as `TR / IR` in percent, the best of each column bold, and how wide the intervals are."""
     attacks = [a for a in HEADLINE if any(a in by_attack for by_attack in metrics.values())]
-    best = {(a, way): max(c[a][f"{way}_r1"] for c in metrics.values() if a in c) for a in attacks for way in WAYS}
+    best = {(a, way): max(c[a][f"{way}_r{k}"] for c in metrics.values() if a in c) for a in attacks for way in WAYS}
     rows = ["| Defense | " + " | ".join(map(attack_label, attacks)) + " |", "|:--|" + "--:|" * len(attacks)]
     for defense in ordered(metrics):
-        cells = [_cell(metrics[defense].get(a), {way: best[a, way] for way in WAYS}) for a in attacks]
+        cells = [_cell(metrics[defense].get(a), {way: best[a, way] for way in WAYS}, k) for a in attacks]
         rows.append(f"| {defense_label(defense)} | " + " | ".join(cells) + " |")
-    note = f"R@1 in percent, {' / '.join(WAYS.values())}; 95 % intervals reach at most ±{widest(metrics):.1f} points."
+    note = (
+        f"R@{k} in percent, {' / '.join(WAYS.values())}; 95 % intervals reach at most ±{widest(metrics, k):.1f} points."
+    )
     return "\n".join(rows) + f"\n\n{note}\n"
 
 
@@ -39,10 +41,10 @@ def attacked(results: Iterable[Result]) -> str:
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
 
-def widest(metrics: Metrics) -> float:
-    """The longest arm of any interval of R@1 in the headline, in points."""
+def widest(metrics: Metrics, k: int = 1) -> float:
+    """The longest arm of any interval of R@k in the headline, in points."""
     shown = {d: {a: cell for a, cell in cells.items() if a in HEADLINE} for d, cells in metrics.items()}
-    pairs = [(cell, f"{way}_r1") for cell in _cells(shown) for way in WAYS]
+    pairs = [(cell, f"{way}_r{k}") for cell in _cells(shown) for way in WAYS]
     return max(abs(cell[name + end] - cell[name]) for cell, name in pairs for end in ("_low", "_high"))
 
 
@@ -61,10 +63,10 @@ def grouped(metrics: Metrics, results: Results) -> dict[str, list[str]]:
     return {group: sorted(attacks, key=lambda a: (left[a], a)) for group, attacks in found.items() if attacks}
 
 
-def _cell(cell: dict[str, float] | None, best: dict[str, float]) -> str:
+def _cell(cell: dict[str, float] | None, best: dict[str, float], k: int) -> str:
     if cell is None:
         return "–"
-    values = [(cell[f"{way}_r1"], best[way]) for way in WAYS]
+    values = [(cell[f"{way}_r{k}"], best[way]) for way in WAYS]
     return " / ".join(f"**{value:.1f}**" if value == top > 0 else f"{value:.1f}" for value, top in values)
 
 

@@ -12,10 +12,12 @@ from immunize.report.tables import markdown
 
 
 def main() -> None:
-    write(preset(), settings=load("report", Params))
+    params = load("report", Params)
+    write(preset(), settings=params)
     reports = Path("reports") / preset()
     metrics = json.loads((reports / "metrics.json").read_text())
-    print(markdown(metrics))
+    for k in params.shown:
+        print(markdown(metrics, k))
     if table := augmentations.rows(Path("."), preset(), metrics):
         print(augmentations.markdown(table))
     print(reports / "report.html")
