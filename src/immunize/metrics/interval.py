@@ -8,7 +8,7 @@ from math import inf, sqrt
 from statistics import NormalDist, fmean, stdev
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int, Shaped
 from scipy.special import stdtrit
 from torch import Tensor
 
@@ -22,7 +22,7 @@ class Interval:
 
 
 def bootstrap(
-    hits: Bool[Tensor, " n"],
+    hits: Shaped[Tensor, " n"],
     owner: Int[Tensor, " n"] | None = None,
     *,
     rng: torch.Generator,
@@ -31,6 +31,7 @@ def bootstrap(
 ) -> Interval:
     """Percentile bootstrap of 100 * mean(hits); outcomes with the same `owner` are drawn together.
 
+    hits: whether each was right, or of two that were asked the same the difference of these, -1, 0 or 1.
     Captions of one image are not independent: drawn one by one they would give an interval that is too narrow.
     Without `owner`, each outcome is its own cluster. Raises ValueError on no outcome.
     """

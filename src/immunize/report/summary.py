@@ -44,7 +44,7 @@ def summarize(results: Results, settings: Settings) -> Metrics:
     return {
         defense: {
             attack: {name: round(value, 2) for name, value in sorted(_cell(result, by_attack, settings).items())}
-            for attack, result in sorted(_with_worst(by_attack).items())
+            for attack, result in sorted(with_worst(by_attack).items())
         }
         for defense, by_attack in sorted(results.items())
     }
@@ -63,7 +63,8 @@ def worst(found: Sequence[Result], clean: Result) -> Result:
     return replace(most, attack=WORST, image_rank=image_rank, caption_rank=caption_rank)
 
 
-def _with_worst(by_attack: dict[str, Result]) -> dict[str, Result]:
+def with_worst(by_attack: dict[str, Result]) -> dict[str, Result]:
+    """The results, and `worst` where there are two attacks. Raises ResultError where that name is taken."""
     attacks = by_attack.keys() - {"clean"}
     if len(attacks) < 2:
         return by_attack
@@ -91,9 +92,11 @@ def _cell(result: Result, by_attack: dict[str, Result], settings: Settings) -> d
 
 def _recall(way: str, ranks: list[int], owner: Sequence[int], settings: Settings) -> dict[str, float]:
     rank = torch.tensor(ranks)
-    interval = _interval(rank < 1, torch.tensor(list(owner)), settings)
     recalls = {f"{way}_r{k}": recall(rank, k) for k in {1, *settings.k}}
-    return recalls | {f"{way}_r1_low": interval.low, f"{way}_r1_high": interval.high}
+    for k in {1, *settings.shown}:
+        interval = _interval(rank < k, torch.tensor(list(owner)), settings)
+        recalls |= {f"{way}_r{k}_low": interval.low, f"{way}_r{k}_high": interval.high}
+    return recalls
 
 
 def _interval(hits: Tensor, owner: Tensor, settings: Settings) -> Interval:
