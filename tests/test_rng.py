@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Generator
 
-from immunize.rng import draw_seed, keys, normal, uniform
+from immunize.rng import CACHED, draw_seed, keys, normal, uniform
 
 
 def lowbias32(x: int) -> int:
@@ -29,6 +29,17 @@ def test_uniform_is_the_hash_of_seed_key_and_place() -> None:
     ids = ("a", "b", "photo 17.jpg")
     found = uniform(2**31 - 2, keys(ids), 9).tolist()
     assert found == [[expected(2**31 - 2, key, j) for j in range(9)] for key in keys(ids).tolist()]
+
+
+@pytest.mark.parametrize("count", [CACHED // 2, CACHED // 2 + 1, CACHED + 7])
+def test_it_is_the_same_in_pieces(count: int) -> None:
+    """Two rows and one left over, a row each, a row that is longer than a piece."""
+    names = keys(["a", "b", "c", "d", "e"])
+    found = uniform(11, names, count)
+    assert found.shape == (5, count)
+    assert all(torch.equal(found[i : i + 1], uniform(11, names[i : i + 1], count)) for i in range(5))
+    for place in (0, 1, count // 2, count - 1):
+        assert found[4, place] == expected(11, int(names[4]), place)
 
 
 def test_keys_are_those_of_blake2b() -> None:

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-CACHED = (
-    2**17
-)  # numbers that are mixed at a time on a CPU: several times as fast as all at once, which is bound by memory
+# Numbers that are mixed at a time on a CPU, in whole rows: all at once is bound by memory, and takes ten times as long.
+CACHED = 2**17
 
 
 def draw_seed(rng: Generator) -> int:

@@ -38,6 +38,7 @@ def test_a_failure_ends_with_what_the_stage_said(toy, preset_line):
         reproduce_stage("immunize@mat", toy, quiet)
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_the_stage_its_helpers_and_nothing_else(toy, preset_line, processes):
     preset_line("mat: {joint: 12.0, seconds: 0}", "mat: {joint: 12.0, seconds: 60}")
     began = time.monotonic()
@@ -49,6 +50,7 @@ def test_a_time_limit_ends_the_stage_its_helpers_and_nothing_else(toy, preset_li
     assert reproduce_stage("immunize@mat", toy, quiet) == "Restored"  # the next run is not in its way
 
 
+@pytest.mark.slow
 def test_release_all_ends_a_stage_of_another_thread(toy, preset_line, processes, eventually):
     preset_line("mat: {joint: 12.0, seconds: 0}", "mat: {joint: 12.0, seconds: 60}")
     failures: list[StageFailed] = []
@@ -68,6 +70,7 @@ def test_release_all_ends_a_stage_of_another_thread(toy, preset_line, processes,
     assert processes() == []
 
 
+@pytest.mark.slow
 def test_no_stage_survives_the_process_that_started_it(toy, preset_line, processes, eventually):
     """kill -9 of it; a polite end is `test_reproduce`'s."""
     preset_line("mat: {joint: 12.0, seconds: 0}", "mat: {joint: 12.0, seconds: 60}")
@@ -84,6 +87,7 @@ def test_no_stage_survives_the_process_that_started_it(toy, preset_line, process
         starter.communicate()
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_stage_itself_and_then_the_same_bytes(toy, shell, preset_line, processes, eventually):
     preset_line("mat: {joint: 12.0, seconds: 0}", "mat: {joint: 13.0, seconds: 1}")
     undisturbed = Path(shutil.copytree(toy, toy.parent / "undisturbed", symlinks=True))

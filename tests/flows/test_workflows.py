@@ -38,8 +38,8 @@ def bash(step_id: str, cwd: Path, **environment: str) -> int:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_every_command_exists(path):
     runs = "\n".join(step.get("run", "") for step in steps(path.name))
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {word for line in re.findall(r"\bmake ([a-z ]+)", runs) for word in line.split()} <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {word for line in re.findall(r"\bmake ([a-z -]+)", runs) for word in line.split()} <= targets
     for module in re.findall(r"python -m ([a-z_.]+)", runs):
         assert importlib.util.find_spec(module), module
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from immunize.evaluation.results import ResultError, read_all
+from immunize.metrics.interval import wilson
 from immunize.report.gaps import gaps, main, table
 
 
@@ -28,7 +29,8 @@ def test_the_interval_is_of_the_pairs(folder: Path) -> None:
     """Two defenses that are right on the same images have no gap at all, though each has an interval of its own."""
     one = read_all(folder)["mat"]["image"]
     same, _ = gaps(one, replace(one, defense="other"), 1)
-    assert (same.mean, same.interval.low, same.interval.high, same.sure) == (0.0, 0.0, 0.0, False)
+    assert (same.mean, same.interval.low, same.interval.high) == (0.0, -wilson(0, 20).high, wilson(0, 20).high)
+    assert not same.sure  # twenty images alike are no proof that all are
     flipped, _ = gaps(one, replace(one, image_rank=one.image_rank[::-1]), 1)
     ahead = np.array([a < 1 for a in one.image_rank], float) - np.array([a < 1 for a in one.image_rank[::-1]], float)
     draws = np.random.default_rng(0).choice(ahead, size=(20_000, len(ahead))).mean(axis=1) * 100
@@ -47,8 +49,11 @@ def test_captions_of_an_image_are_one_draw(folder: Path) -> None:
 
 def test_other_examples_are_refused(folder: Path) -> None:
     results = read_all(folder)
-    with pytest.raises(ResultError, match="mat and finetune under image are of different examples"):
+    with pytest.raises(ResultError, match="mat and finetune under image were not asked the same"):
         gaps(results["mat"]["image"], results["finetune"]["square"], 1)
+    wider = replace(results["finetune"]["image"], config={"kind": "image", "steps": 20, "threat": {"eps": 4 / 255}})
+    with pytest.raises(ResultError, match="were not asked the same"):
+        gaps(results["mat"]["image"], wider, 1)
 
 
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,3 +65,6 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(folder), "--of", "nobody"])
     assert "no results of 'nobody'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(folder), "--of", "mat", "--k", "0"])
+    assert "R@0 is nothing" in capsys.readouterr().err

@@ -47,8 +47,9 @@ def test_the_same_at_ten() -> None:
 
 
 def test_a_table_that_was_not_counted_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"report: shown: 3 is not among the k"):
+    with pytest.raises(ConfigurationError, match=r"report: shown: no R@3; the k are"):
         parse({"shown": [1, 3]}, Settings, "report")
+    assert Settings(k=(5, 10)).shown == (1,)  # which is counted always
 
 
 def test_what_is_not_in_the_table_does_not_widen_its_note() -> None:

@@ -8,7 +8,7 @@ from math import inf, sqrt
 from statistics import NormalDist, fmean, stdev
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Float, Int
 from scipy.special import stdtrit
 from torch import Tensor
 
@@ -22,7 +22,7 @@ class Interval:
 
 
 def bootstrap(
-    hits: Shaped[Tensor, " n"],
+    hits: Bool[Tensor, " n"] | Float[Tensor, " n"],
     owner: Int[Tensor, " n"] | None = None,
     *,
     rng: torch.Generator,

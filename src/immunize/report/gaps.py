@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from immunize.evaluation.results import Result, ResultError, read_all
-from immunize.metrics.interval import Interval, bootstrap
+from immunize.evaluation.results import WORST, Result, ResultError, read_all
+from immunize.metrics.interval import Interval, bootstrap, wilson
 from immunize.report.names import HEADLINE, attack_label, defense_label, ordered
 from immunize.report.summary import Results, with_worst
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--of", default="immunized", help="the defense that the others are held against")
     parser.add_argument("--k", type=int, nargs="+", default=[1], help="of R@k")
     chosen = parser.parse_args(arguments)
+    if min(chosen.k) < 1:
+        parser.error(f"--k: R@{min(chosen.k)} is nothing; 1 is the least")
     results = read_all(chosen.results)
     if chosen.of not in results:
         parser.error(f"--of: no results of '{chosen.of}' in {chosen.results}; there are {', '.join(results)}")
@@ -64,9 +67,9 @@ def table(results: Results, of: str, k: int = 1) -> str:
 
 def gaps(one: Result, other: Result, k: int, samples: int = 1000, seed: int = 0) -> tuple[Gap, Gap]:
     """R@k(one) - R@k(other), image to text and text to image, each image with all its captions being one draw."""
-    if (one.image_ids, one.owner) != (other.image_ids, other.owner):
+    if _examples(one) != _examples(other):
         raise ResultError(
-            f"{one.defense} and {other.defense} under {one.attack} are of different examples; evaluate again"
+            f"{one.defense} and {other.defense} under {one.attack} were not asked the same; evaluate again"
         )
     sides = (
         (one.image_rank, other.image_rank, range(len(one.image_rank))),
@@ -78,10 +81,19 @@ def gaps(one: Result, other: Result, k: int, samples: int = 1000, seed: int = 0)
     return image, caption
 
 
-def _gap(one: torch.Tensor, other: torch.Tensor, owner: torch.Tensor, k: int, samples: int, seed: int) -> Gap:
+def _examples(result: Result) -> tuple[object, ...]:
+    """What two results must share to be set against each other; `worst` has the settings of one of its attacks."""
+    settings = None if result.attack == WORST else result.config
+    return result.data_hash, result.image_ids, result.caption_ids, result.owner, settings
+
+
+def _gap(one: Tensor, other: Tensor, owner: Tensor, k: int, samples: int, seed: int) -> Gap:
     ahead = (one < k).double() - (other < k).double()
-    rng = torch.Generator().manual_seed(seed)
-    return Gap(100 * float(ahead.mean()), bootstrap(ahead, owner, rng=rng, samples=samples))
+    mean = 100 * float(ahead.mean())
+    if bool((ahead == ahead[0]).all()):  # every draw is alike: a bootstrap would claim certainty
+        arm = wilson(0, len(owner.unique())).high
+        return Gap(mean, Interval(max(mean - arm, -100.0), min(mean + arm, 100.0)))
+    return Gap(mean, bootstrap(ahead, owner, rng=torch.Generator().manual_seed(seed), samples=samples))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ class Settings:
     shown: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.shown) - set(self.k)):
-            raise ValueError(f"shown: {', '.join(map(str, unknown))} is not among the k of R@k, {self.k}")
+        if unknown := sorted(set(self.shown) - {1, *self.k}):
+            raise ValueError(f"shown: no R@{unknown[0]}; the k are {self.k}")
 
 
 def summarize(results: Results, settings: Settings) -> Metrics:

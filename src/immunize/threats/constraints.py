@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +82,8 @@ def levenshtein(a: str, b: str) -> int:
     return row[-1]
 
 
-def telling_words(prompts: Sequence[str]) -> frozenset[str]:
+@lru_cache(maxsize=8)
+def telling_words(prompts: tuple[str, ...]) -> frozenset[str]:
     """The words, in lower case, that tell class prompts apart: in some of them and not in all."""
     bags = [frozenset(prompt.lower().split()) for prompt in prompts]
     return frozenset().union(*bags) - bags[0].intersection(*bags) if bags else frozenset()

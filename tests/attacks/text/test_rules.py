@@ -91,6 +91,19 @@ def test_sentences_are_compared_with_the_original(plain: Batch) -> None:
     assert rules.rejected == {"similarity": [0, 1]}
 
 
+def test_options_at_a_place_by_hand(plain: Batch) -> None:
+    """Its own word is no option, a repeated one counts once, and so does a place that is asked about again."""
+    rules = Rules(Edits(), plain)
+    offered = ["Dogs", "DOGS", "Birds", "the", "the", "never", "seven", "birds"]
+    for _ in range(3):
+        assert rules.kept((0, 1), offered) == ("Birds", "birds")
+    assert rules.rejected == {"stop_words": [1, 0], "keep_numbers": [2, 0]}
+    same = Rules(Edits(), plain)
+    asked = [Edit(0, 1, word) for word in offered if word.lower() != "dogs"]
+    assert [edit.substitute for edit in same.edits(asked)] == ["Birds", "birds"] and same.rejected == rules.rejected
+    assert rules.kept((1, 1), ["the"]) == () and rules.rejected["stop_words"] == [2, 0]
+
+
 def test_choices_are_looked_at_once_a_word_and_counted_at_each_place(plain: Batch) -> None:
     asked: list[str] = []
 

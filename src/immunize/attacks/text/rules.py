@@ -46,18 +46,17 @@ class Reasons(dict[str, str]):
         self.verdict, self.names, self.word = verdict, names, word
 
     def __missing__(self, substitute: str) -> str:
-        new = substitute.lower()
-        self[substitute] = reason = "distinct" if new in self.names else self.verdict(self.word, new) or ""
+        self[substitute] = reason = _reason(self.verdict, self.names, self.word, substitute)
         return reason
 
     def sieve(self, options: Sequence[str]) -> Sieved:
         """The options that are other words, parted by whether they may stand."""
-        others = [new for new in dict.fromkeys(options) if new != self.word and new.lower() != self.word]
+        others = [new for new in dict.fromkeys(options) if new.lower() != self.word]
         refused = Counter(reason for new in others if (reason := self[new]))
         return Sieved(tuple(new for new in others if not self[new]), refused)
 
 
-reasons = lru_cache(maxsize=2**14)(Reasons)  # the same few thousand pairs of words come in every batch
+reasons = lru_cache(maxsize=2**12)(Reasons)  # the same few thousand words come in every batch
 
 
 class Rules:
@@ -95,7 +94,7 @@ class Rules:
         """The edits whose substitute may stand for the word that was there at first."""
         kept = []
         for edit in dict.fromkeys(edits):
-            reason = self._reasons(edit)[edit.substitute]
+            reason = _reason(*self._asked(edit), edit.substitute)
             if not reason:
                 kept.append(edit)
             elif edit not in self._met:
@@ -104,8 +103,11 @@ class Rules:
         return kept
 
     def kept(self, place: Place, options: Sequence[str]) -> tuple[str, ...]:
-        """Those of the options that are other words and may stand at the place, whose refusals are counted once."""
-        return self._counted(place, self._reasons(place).sieve(options))
+        """Those of the options that are other words and may stand at the place, which is always offered the same.
+
+        So refusals are counted at the first call that has any.
+        """
+        return self._counted(place, reasons(*self._asked(place)).sieve(options))
 
     def choices(self, places: Iterable[Place], pool: Callable[[str], Sequence[str]]) -> dict[Place, tuple[str, ...]]:
         """What may stand at each place, of all that the pool has for its word; the same word is looked at once."""
@@ -159,11 +161,8 @@ class Rules:
         caption, position, *_ = at
         return self._verdicts[self.truth[caption] is not None], self._names, self.original[caption][position].lower()
 
-    def _reasons(self, at: Place | Edit) -> Reasons:
-        return reasons(*self._asked(at))
-
     def _counted(self, place: Place, sieved: Sieved) -> tuple[str, ...]:
-        """What is left at the place; the others are counted once."""
+        """What is left at the place; the others are counted, once."""
         if sieved.refused and place not in self._known:
             self._known.add(place)
             for reason, count in sieved.refused.items():
@@ -174,3 +173,9 @@ class Rules:
         if reason not in self.rejected:
             self.rejected[reason] = [0] * self._images
         self.rejected[reason][self.owner[caption]] += count
+
+
+def _reason(verdict: Verdict, names: frozenset[str], word: str, substitute: str) -> str:
+    """The constraint on single words that is broken; "" for none."""
+    new = substitute.lower()
+    return "distinct" if new in names else verdict(word, new) or ""
