@@ -1,11 +1,11 @@
 """Intervals against the normal approximation, a loop, and published values."""
 
-from math import sqrt
+from math import inf, nan, sqrt
 
 import pytest
 import torch
 
-from immunize.metrics.interval import bootstrap, student, wilson
+from immunize.metrics.interval import Interval, bootstrap, student, wilson
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -72,3 +72,9 @@ def test_student_as_published() -> None:
     found = student([0.0, 0.0, 0.0, 0.0, 5.0], level=0.9)
     assert found.high == pytest.approx(1 + 2.132 * 5 / sqrt(5) / sqrt(5), abs=1e-3)
     assert student([4.0]).high == float("inf")
+
+
+def test_an_interval_holds_its_ends_and_what_is_unknown() -> None:
+    assert 0 in Interval(0.0, 1.0) and 1 in Interval(0.0, 1.0) and 0.5 in Interval(-inf, inf)
+    assert 0 not in Interval(0.1, 1.0) and 0 not in Interval(-1.0, -0.1)
+    assert 0 in Interval(nan, nan)  # an interval that nobody knows shows nothing

@@ -19,6 +19,7 @@ def parser(prog: str, description: str | None) -> ArgumentParser:
     """The arguments that `worlds` reads, and how many streams and training seeds."""
     asked = ArgumentParser(prog=f"python -m {prog}", description=description)
     asked.add_argument("payoffs", nargs="?", type=Path, help="folder of the payoffs; without it, invented ones")
+    asked.add_argument("judged", nargs="?", type=Path, help="folder to be judged on; without it, half of the first")
     asked.add_argument("--synthetic", type=float, default=0.4, help="how far apart invented regimes lie")
     asked.add_argument("--version", choices=("A", "B", "C"), default="A")
     asked.add_argument("--streams", type=int, default=20)
@@ -33,17 +34,32 @@ def parser(prog: str, description: str | None) -> ArgumentParser:
 
 
 def worlds(args: Namespace) -> tuple[World, World]:
-    """(train, test): half of the items, drawn by seed 0, to fit on, the other half to be judged on."""
+    """(train, test), of the two folders, or of one: half of its items, drawn by seed 0, to fit on, the others to be judged on.
+
+    Raises ValueError where the folders differ in regimes, actions or names of features.
+    """
+    look = Look(scores=tuple(args.scores), paid=tuple(args.paid))
     if args.payoffs is None:
         invented = Synthetic(separability=args.synthetic)
-        payoffs, look = invented.make(), invented.look
+        train, test = _halves(_asked(invented.make(), args))
+        look = invented.look
+    elif args.judged is None:
+        train, test = _halves(_asked(Payoffs.read(args.payoffs), args))
     else:
-        payoffs = Payoffs.read(args.payoffs)
-        look = Look(scores=tuple(args.scores), paid=tuple(args.paid))
-    payoffs = payoffs if args.alpha is None else payoffs.weighed(args.alpha)
-    payoffs = payoffs if args.abstain is None else payoffs.abstaining(args.abstain)
-    order = np.random.default_rng(0).permutation(len(payoffs))
-    train, test = payoffs.take(order[: len(order) // 2]), payoffs.take(order[len(order) // 2 :])
+        train, test = (_asked(Payoffs.read(folder), args) for folder in (args.payoffs, args.judged))
+        for kind in ("regimes", "actions", "names"):
+            if (ours := getattr(train, kind)) != (theirs := getattr(test, kind)):
+                raise ValueError(f"{args.judged}: {kind} {', '.join(theirs)}; {args.payoffs} has {', '.join(ours)}")
     stream = Stream(dwell=args.dwell, contamination=tuple(args.contamination))
     world = World.of(train, stream, versions(train)[args.version], look)
     return world, world.on(test)
+
+
+def _asked(payoffs: Payoffs, args: Namespace) -> Payoffs:
+    payoffs = payoffs if args.alpha is None else payoffs.weighed(args.alpha)
+    return payoffs if args.abstain is None else payoffs.abstaining(args.abstain)
+
+
+def _halves(payoffs: Payoffs) -> tuple[Payoffs, Payoffs]:
+    order = np.random.default_rng(0).permutation(len(payoffs))
+    return payoffs.take(order[: len(order) // 2]), payoffs.take(order[len(order) // 2 :])

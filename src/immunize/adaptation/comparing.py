@@ -106,14 +106,10 @@ def study(
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """mean of a - b over streams, and a 95 % interval; `sure` where that leaves out 0."""
+    """mean of a - b over streams, and a 95 % interval."""
 
     mean: float
     interval: Interval
-
-    @property
-    def sure(self) -> bool:
-        return self.interval.low > 0 or self.interval.high < 0
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} [{self.interval.low:+.3f}, {self.interval.high:+.3f}]"

@@ -20,6 +20,10 @@ class Interval:
     low: float
     high: float
 
+    def __contains__(self, value: int | float) -> bool:
+        """low <= value <= high; where an end is nan nothing is left out. A gain whose interval holds 0 is not shown."""
+        return not (value < self.low or value > self.high)
+
 
 def bootstrap(
     hits: Bool[Tensor, " n"] | Float[Tensor, " n"],

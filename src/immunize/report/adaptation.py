@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from immunize.metrics.interval import Interval
+
 CONTENDERS = {
     "oracle": "Oracle",
     "hindsight": "Best fixed in hindsight",
@@ -134,7 +136,7 @@ def _row(name: str, found: Mapping[str, Any], regimes: list[str]) -> Row:
         tuple(_cell(figures, key) for key in COLUMNS),
         tuple(_text(figures["by_regime"][regime], "{:.2f}") for regime in regimes),
         None if lead is None else (lead["mean"], lead["low"], lead["high"]),
-        lead is not None and (lead["low"] > 0 or lead["high"] < 0),
+        lead is not None and (0 not in Interval(lead["low"], lead["high"])),
         name == found["shipped"],
         name in YARDSTICKS,
     )

@@ -20,18 +20,14 @@ from immunize.report.summary import Results, with_worst
 
 
 class Gap(NamedTuple):
-    """Points of recall, and the interval of that difference; `sure` where it leaves out 0."""
+    """Points of recall, and the interval of that difference."""
 
     mean: float
     interval: Interval
 
-    @property
-    def sure(self) -> bool:
-        return self.interval.low > 0 or self.interval.high < 0
-
     def __str__(self) -> str:
         text = f"{self.mean:+.1f} ({self.interval.low:+.1f} to {self.interval.high:+.1f})"
-        return f"**{text}**" if self.sure else text
+        return text if 0 in self.interval else f"**{text}**"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

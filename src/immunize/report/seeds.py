@@ -58,8 +58,8 @@ def _cell(runs: Sequence[Metrics], defense: str, attack: str, against: str | Non
     arm = max(interval.high - mean for interval, mean in zip(found, means))
     sign = "" if against is None else "+"
     text = " / ".join(f"{mean:{sign}.1f}" for mean in means) + f" ± {arm:.1f}"
-    sure = against is not None and all(one.low > 0 or one.high < 0 for one in found)
-    return f"**{text}**" if sure else text
+    shown = against is not None and all(0 not in one for one in found)
+    return f"**{text}**" if shown else text
 
 
 def _value(run: Metrics, defense: str, attack: str, way: str, against: str | None) -> float:

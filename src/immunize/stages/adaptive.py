@@ -52,7 +52,9 @@ def main() -> None:
         table.write(reports / "adaptive" / f"{name}.json")
         print(name, *table.lines(), sep="\n", flush=True)
         found[name] = shares(table)
-    (reports / "adaptive" / "summary.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    (reports / "adaptive" / "summary.json").write_text(
+        json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    )
 
 
 def shares(table: Table) -> dict[str, Any]:

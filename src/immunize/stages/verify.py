@@ -50,9 +50,9 @@ class Params:
     train: attack families that the heads learn from; seen: the same at other budgets; unseen: families that no head has met.
     head: the one that is saved, of the three that are compared. fit: images of `split` that heads and band learn from, the
     rest sets the thresholds; no model was trained on it. bank: training images that are the reference. sample: test images
-    that are attacked. aware: attacks that know the verifier which is saved, on the first `aware_sample` of these. benign:
-    shifts that the heads learn to let pass; shifts: those they are tried on. language: the masked
-    model that votes where a misspelling is undone; null: the commonest word.
+    that are attacked, and in whose company an attack has to succeed. aware: attacks that know the verifier which is saved, on
+    the first `aware_sample` of these, in the same company. benign: shifts that the heads learn to let pass; shifts: those
+    they are tried on. language: the masked model that votes where a misspelling is undone; null: the commonest word.
     """
 
     answers: str
@@ -103,8 +103,9 @@ def main() -> None:
     fitted = {kind: fitting.fit_table(probe, table, calibration, params.settings, head) for kind, head in heads.items()}
     chosen = fitted[params.head.kind]
     evading = {name: Evading(one, chosen.alarm) for name, one in params.aware.items()}
-    few = test.take(torch.arange(min(params.aware_sample, len(test))))
-    cases |= tell(probe, "aware", attacks(probe.answering, evading, few, params.block, rng))
+    few = test.take(torch.arange(min(params.sample, len(test))))
+    aware = attacks(probe.answering, evading, few, params.block, rng, params.aware_sample)
+    cases |= tell(probe, "aware", aware)
     report = {
         "schema": 1,
         "preset": preset(),
@@ -150,10 +151,15 @@ def make_probe(params: Params, root: Path, collected: Path) -> Probe:
 
 
 def attacks(
-    model: DualEncoder, families: Mapping[str, Any], given: Examples, block: int, rng: Generator
+    model: DualEncoder,
+    families: Mapping[str, Any],
+    given: Examples,
+    block: int,
+    rng: Generator,
+    first: int | None = None,
 ) -> dict[str, Examples]:
-    """What each family makes of the examples."""
-    return {name: examples.attacked(model, attack, given, rng, block) for name, attack in families.items()}
+    """What each family makes of the first examples (null: all), ranked among the texts of all."""
+    return {name: examples.attacked(model, attack, given, rng, block, first) for name, attack in families.items()}
 
 
 def shifted(shifts: Shifts, given: Examples, seed: int) -> dict[str, Examples]:

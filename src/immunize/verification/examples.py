@@ -94,15 +94,18 @@ def _mistyped(text: str, where: float, how: float) -> str:
     return " ".join([*words[:i], ring[int(how * len(ring))], *words[i + 1 :]])
 
 
-def attacked(model: DualEncoder, attack: Any, examples: Examples, rng: Generator, block: int = 100) -> Examples:
-    """What the attack makes of each example, all texts being the gallery; images rounded to 8 bits.
+def attacked(
+    model: DualEncoder, attack: Any, examples: Examples, rng: Generator, block: int = 100, first: int | None = None
+) -> Examples:
+    """What the attack makes of the `first` examples (null: of each), all texts being the gallery; images rounded to 8 bits.
 
     The target of a targeted attack is the text of the image half the examples away.
     """
     model, seed = Remembering(model), draw_seed(rng)
-    made = [_attacked(model, attack, examples, rows, seed) for rows in torch.arange(len(examples)).split(block)]
+    chosen = torch.arange(len(examples))[:first]
+    made = [_attacked(model, attack, examples, rows, seed) for rows in chosen.split(block)]
     return replace(
-        examples,
+        examples.take(chosen),
         images=torch.cat([(one.images * 255).round().byte().cpu() for one in made]),
         texts=tuple(text for one in made for text in one.captions),
         fooled=torch.cat([_success(one) for one in made]),

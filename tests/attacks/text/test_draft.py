@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from immunize.attacks import BertAttack
 from immunize.attacks.text.draft import Draft, first_best
+from immunize.attacks.text.importance import slope
 from immunize.attacks.text.rules import Edit
 from immunize.attacks.victim import bank_of
 from immunize.batch import Batch
@@ -76,11 +77,19 @@ def test_texts_are_counted_by_hand(trained: Clip, batch: Batch) -> None:
 
 def test_a_rewrite_is_scored_once(trained: Clip, batch: Batch) -> None:
     with Draft.of(trained, batch, Edits(words=2, same_meaning=False), None) as draft:
-        before = draft.texts.clone()
         rewrites = draft.allowed([Edit(0, p, "zebra") for _, p in draft.rules.open()[:2]])
         for _ in range(3):
             draft.improve(rewrites)
-        assert (draft.texts - before).sum() == len(rewrites) == 2
+        assert draft.texts.sum() == len(rewrites) + len(batch.captions) and len(rewrites) == 2
+
+
+def test_originals_encoded_for_a_gradient_are_not_encoded_again(trained: Clip, batch: Batch) -> None:
+    with Draft.of(trained, batch, Edits(), None) as plain, Draft.of(trained, batch, Edits(), None) as sloped:
+        slope(sloped)
+        spent = sloped.texts.clone()
+        assert torch.allclose(sloped.value, plain.value, atol=1e-5)
+        assert torch.allclose(sloped.text, plain.text, atol=1e-5) and not sloped.text.requires_grad
+        assert torch.equal(sloped.texts, spent) and torch.equal(plain.texts, spent)
 
 
 def test_a_rewrite_that_is_no_better_changes_nothing(trained: Clip, batch: Batch) -> None:

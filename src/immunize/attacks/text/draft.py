@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -21,11 +22,20 @@ from immunize.objectives import fooled
 from immunize.threats import Edits
 
 
+class Standing(NamedTuple):
+    """Of the captions as they stand: g(t) and what they are worth; start: g of the originals."""
+
+    text: Embedding
+    value: Float[Tensor, " c"]
+    start: Embedding
+
+
 class Draft:
     """max -<guide, g(t')> for each caption: a rewrite takes its place where the value is higher.
 
-    words: the captions as they stand; value, text: what they are worth, and their embeddings. image: f of the images,
-    which the verdict goes by; guide: the vectors, one an image, that the captions are to get away from.
+    words: the captions as they stand; value, text: what they are worth, and their embeddings, encoded when first asked
+    for, unless `stand` was told. image: f of the images, which the verdict goes by; guide: the vectors, one an image, that
+    the captions are to get away from.
     """
 
     def __init__(self, model: DualEncoder, batch: Batch, image: Embedding, guide: Embedding, rules: Rules) -> None:
@@ -35,9 +45,8 @@ class Draft:
         self.tokens = WordTokens(model.tokenize, batch.captions, alone)
         self.image, self.guide = image, guide[batch.owner]
         self.texts = batch.owner.new_zeros(len(batch))
-        self.text, self.value = self.score([Rewrite(c, words) for c, words in enumerate(self.words)])
+        self._standing: Standing | None = None
         self._seen: set[Rewrite] = set()
-        self._start = self.text.clone()
 
     @classmethod
     @contextmanager
@@ -51,6 +60,24 @@ class Draft:
         with untouched(model), torch.no_grad():
             image = encode_images(model, batch.images)
             yield cls(model, batch, image, image if guide is None else guide, Rules(threat, batch, embed))
+
+    @property
+    def text(self) -> Embedding:
+        return self.standing.text
+
+    @property
+    def value(self) -> Float[Tensor, " c"]:
+        return self.standing.value
+
+    @property
+    def standing(self) -> Standing:
+        return self._standing or self.stand(*self.score([Rewrite(c, words) for c, words in enumerate(self.words)]))
+
+    def stand(self, text: Embedding, value: Float[Tensor, " c"]) -> Standing:
+        """Who has encoded the originals, for a gradient, tells what they are worth and saves a pass; then it is known."""
+        if self._standing is None:
+            self._standing = Standing(text, value, text.clone())
+        return self._standing
 
     def edited(self, caption: int) -> set[int]:
         """The positions where the caption differs from its original."""
@@ -104,11 +131,12 @@ class Draft:
         )
         batch = replace(self.batch, captions=captions, originals=self.batch.originals or self.batch.captions)
         first = self.batch.captions == batch.originals != captions  # else the originals were not encoded here
-        bank = bank_of(self.model, batch, known=torch.cat([self.text, self._start]) if first else self.text)
+        text, value, start = self.standing
+        bank = bank_of(self.model, batch, known=torch.cat([text, start]) if first else text)
         nothing = torch.zeros_like(self.texts)
         outcome = Outcome(
             success=fooled(bank.logits(self.image), bank),
-            value=self.value.new_zeros(len(batch)).index_add(0, batch.owner, self.value),
+            value=value.new_zeros(len(batch)).index_add(0, batch.owner, value),
             forwards=nothing + 1,
             backwards=nothing,
             texts=self.texts,

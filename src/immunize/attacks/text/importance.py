@@ -42,13 +42,16 @@ def by_gradient(draft: Draft, at: Places) -> Float[Tensor, " e"]:
 
 
 def slope(draft: Draft) -> tuple[Int[Tensor, "c l"], Float[Tensor, "c l w"]]:
-    """The captions' tokens as they stand and d -<f(x), g(t)> / d (vector of each): one pass forth and back for all."""
+    """The captions' tokens as they stand and d -<guide, g(t)> / d (vector of each): one pass forth and back for all."""
     tokens = draft.tokens([" ".join(words) for words in draft.words])
     draft.count(torch.arange(len(tokens), device=tokens.device))
     with torch.enable_grad():
         embedded = draft.model.embed_tokens(tokens).detach().requires_grad_()
-        value = -(draft.guide * draft.model.encode_text(tokens, embedded)).sum()
-        return tokens, torch.autograd.grad(value, embedded)[0]
+        text = draft.model.encode_text(tokens, embedded)
+        value = -(draft.guide * text).sum(dim=1)
+        (gradient,) = torch.autograd.grad(value.sum(), embedded)
+    draft.stand(text.detach(), value.detach())
+    return tokens, gradient
 
 
 def spans(draft: Draft, at: Places) -> Int[Tensor, "e 2"]:
