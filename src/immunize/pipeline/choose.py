@@ -1,10 +1,12 @@
-"""params.yaml for a preset: its name and, since DVC can read lists for `foreach` nowhere else, its defenses and their pairs.
+"""params.yaml for a preset: its name and, since DVC can read lists for `foreach` nowhere else, its defenses and their pairs;
+and the defense that is watched, so that nobody waits for the others.
 
 `python -m immunize.pipeline.choose smoke` writes it.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -17,21 +19,29 @@ HEAD = """\
 # The lists below follow from that file; `python -m immunize.pipeline.choose <preset>` writes all of this anew.
 # Between presets with the same defenses `dvc exp run -S preset=<preset>` is enough.
 """
+WATCHING = ("verify", "adapt", "adaptive")  # their stages wait for that defense, and for no other
 
 
 def params(preset: str, root: Path = Path(".")) -> str:
-    """The text of params.yaml; raises ConfigurationError for a preset that has no file, or no defenses."""
+    """The text of params.yaml; raises ConfigurationError for a preset that has no file, no defenses, or watches several."""
     path = root / "presets" / f"{preset}.yaml"
     if not path.exists():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise ConfigurationError(f"{path} does not exist; here are {known}")
-    recipes = (yaml.safe_load(path.read_text()) or {}).get("immunize")
+    sections = yaml.safe_load(path.read_text()) or {}
+    recipes = sections.get("immunize")
     if not isinstance(recipes, dict):
         raise ConfigurationError(f"{path}: immunize: must name the defenses")
+    found = yaml.safe_dump([sections.get(name) for name in WATCHING])
+    watched = sorted(set(re.findall(r"\bimmunize/\w+", found)))
+    if len(watched) != 1 or watched[0].removeprefix("immunize/") not in recipes:
+        names = ", ".join(watched) or "none"
+        raise ConfigurationError(f"{path}: {', '.join(WATCHING)}: must be about one defense of `immunize`, not {names}")
     lists = {
         "preset": preset,
         "defenses": {name: recipe.get("pairs", "collect") for name, recipe in recipes.items()},
         "models": {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in recipes},
+        "watched": watched[0],
     }
     return HEAD + yaml.safe_dump(lists, sort_keys=False)
 

@@ -13,12 +13,15 @@ from torch import Generator, Tensor
 
 from immunize.attacks import BertAttack
 from immunize.attacks.text.draft import Draft
-from immunize.attacks.text.importance import by_gradient, by_masking
+from immunize.attacks.text.first_order import leading
+from immunize.attacks.text.greedy import suggestions
+from immunize.attacks.text.importance import by_gradient, by_masking, ranked
 from immunize.attacks.text.typos import typos
 from immunize.batch import Batch
 from immunize.data.scenes.truth import is_true
 from immunize.models import Clip, language
 from immunize.models.encode import encode_captions, encode_images
+from immunize.rng import draw_seed, keys
 from immunize.threats import Edits
 
 
@@ -200,3 +203,26 @@ def test_proposals_are_kept_in_a_file(trained: Clip, unknown: Batch, language_fo
     plain = replace(cached, cache=None)
     assert attacked(cached, trained, unknown) == attacked(plain, trained, unknown)
     assert (tmp_path / "proposals").exists()
+
+
+def test_a_shortlist_takes_the_best_of_the_words_that_promise_most(trained: Clip, batch: Batch) -> None:
+    """By a loop: prices at the original, then the greedy choice among so many; a long list changes nothing."""
+    threat, rng = Edits(words=1, same_meaning=False), Generator
+    short = BertAttack(threat, typos=12, shortlist=3, importance="gradient")(trained, batch, rng())
+    whole = BertAttack(threat, typos=12, importance="gradient")(trained, batch, rng())
+    long = BertAttack(threat, typos=12, shortlist=99, importance="gradient")(trained, batch, rng())
+    assert long.captions == whole.captions
+    assert short.outcome is not None and whole.outcome is not None
+    assert (short.outcome.value <= whole.outcome.value + 1e-5).all()
+    captions = len(batch.captions)
+    assert short.outcome.texts.sum() == captions + 3 * captions < whole.outcome.texts.sum()
+    with Draft.of(trained, batch, threat, None) as draft:
+        order = ranked(draft, draft.rules.open(), None)
+        start = (keys(batch.caption_ids) ^ draw_seed(rng())).tolist()
+        options = suggestions(draft, None, None, 0, 12, start)
+        for caption in range(captions):
+            place = next(place for place in order if place[0] == caption)
+            words = draft.rules.kept(place, options(place))
+            best = leading(draft, {place: words}, 3)
+            texts = [batch.captions[caption], *(" ".join(draft.after(edit).words) for edit in best)]
+            assert short.captions[caption] == texts[int(values(trained, batch, caption, texts).argmax())]

@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 
 from immunize.attacks import BertAttack
 from immunize.attacks.text.draft import Draft, first_best
-from immunize.attacks.text.importance import slope
 from immunize.attacks.text.rules import Edit
 from immunize.attacks.victim import bank_of
 from immunize.batch import Batch
@@ -85,11 +84,21 @@ def test_a_rewrite_is_scored_once(trained: Clip, batch: Batch) -> None:
 
 def test_originals_encoded_for_a_gradient_are_not_encoded_again(trained: Clip, batch: Batch) -> None:
     with Draft.of(trained, batch, Edits(), None) as plain, Draft.of(trained, batch, Edits(), None) as sloped:
-        slope(sloped)
+        sloped.slope()
         spent = sloped.texts.clone()
         assert torch.allclose(sloped.value, plain.value, atol=1e-5)
         assert torch.allclose(sloped.text, plain.text, atol=1e-5) and not sloped.text.requires_grad
         assert torch.equal(sloped.texts, spent) and torch.equal(plain.texts, spent)
+
+
+def test_a_gradient_is_that_of_the_captions_as_they_stand(trained: Clip, batch: Batch) -> None:
+    with Draft.of(trained, batch, Edits(words=2, same_meaning=False), None) as draft:
+        before, spent = draft.slope(), draft.texts.clone()
+        assert draft.slope() is before and torch.equal(draft.texts, spent)
+        places = [place for place in draft.rules.open() if place[0] == 0]
+        draft.improve(draft.allowed([Edit(*place, "zebra") for place in places]))
+        after = draft.slope()
+        assert draft.words[0] != draft.rules.original[0] and not torch.equal(after.tokens, before.tokens)
 
 
 def test_a_rewrite_that_is_no_better_changes_nothing(trained: Clip, batch: Batch) -> None:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from immunize.attacks.text import HotFlip, TextFooler
 from immunize.attacks.text.draft import Draft
 from immunize.attacks.text.first_order import leading, stretched
-from immunize.attacks.text.importance import slope, spans
+from immunize.attacks.text.importance import spans
 from immunize.attacks.text.synonyms import listed, neighbors
 from immunize.attacks.text.typos import typos
 from immunize.batch import Batch
@@ -67,7 +67,7 @@ def test_a_price_is_the_derivative_towards_the_substitute(trained: Clip, batch: 
             for new in number
             if number[new] == number[draft.words[c][p]] == 1 and new != draft.words[c][p]
         )
-        tokens, gradient = slope(draft)
+        tokens, gradient = draft.slope()
         at = int(spans(draft, [place])[0, 0])
         old = trained.embed_tokens(tokens).detach()
         direction = torch.zeros_like(old)
@@ -80,7 +80,7 @@ def test_a_price_is_the_derivative_towards_the_substitute(trained: Clip, batch: 
 def test_the_edits_with_the_highest_prices_lead(trained: Clip, batch: Batch) -> None:
     choices = {(0, 1): ("red", "blue", "ball"), (0, 2): ("green",), (3, 1): ("box", "star")}
     with Draft.of(trained, batch, Edits(same_meaning=False), None) as draft:
-        tokens, gradient = slope(draft)
+        tokens, gradient = draft.slope()
         embedded, prices = trained.embed_tokens(tokens), {}
         for (c, p), words in choices.items():
             first, last = spans(draft, [(c, p)])[0].tolist()

@@ -30,12 +30,19 @@ class Standing(NamedTuple):
     start: Embedding
 
 
+class Slope(NamedTuple):
+    """The tokens of the captions as they stand, and d -<guide, g(t)> / d (vector of each)."""
+
+    tokens: Int[Tensor, "c l"]
+    gradient: Float[Tensor, "c l w"]
+
+
 class Draft:
     """max -<guide, g(t')> for each caption: a rewrite takes its place where the value is higher.
 
-    words: the captions as they stand; value, text: what they are worth, and their embeddings, encoded when first asked
-    for, unless `stand` was told. image: f of the images, which the verdict goes by; guide: the vectors, one an image, that
-    the captions are to get away from.
+    words: the captions as they stand; value, text: what they are worth, and their embeddings, encoded when first asked for.
+    image: f of the images, which the verdict goes by; guide: the vectors, one an image, that the captions are to get away
+    from.
     """
 
     def __init__(self, model: DualEncoder, batch: Batch, image: Embedding, guide: Embedding, rules: Rules) -> None:
@@ -46,6 +53,7 @@ class Draft:
         self.image, self.guide = image, guide[batch.owner]
         self.texts = batch.owner.new_zeros(len(batch))
         self._standing: Standing | None = None
+        self._slope: Slope | None = None
         self._seen: set[Rewrite] = set()
 
     @classmethod
@@ -71,13 +79,25 @@ class Draft:
 
     @property
     def standing(self) -> Standing:
-        return self._standing or self.stand(*self.score([Rewrite(c, words) for c, words in enumerate(self.words)]))
+        return self._standing or self._stand(*self.score([Rewrite(c, words) for c, words in enumerate(self.words)]))
 
-    def stand(self, text: Embedding, value: Float[Tensor, " c"]) -> Standing:
-        """Who has encoded the originals, for a gradient, tells what they are worth and saves a pass; then it is known."""
-        if self._standing is None:
-            self._standing = Standing(text, value, text.clone())
+    def _stand(self, text: Embedding, value: Float[Tensor, " c"]) -> Standing:
+        self._standing = Standing(text, value, text.clone())
         return self._standing
+
+    def slope(self) -> Slope:
+        """One pass forth and back for all captions as they stand, kept until one of them changes."""
+        if self._slope is None:
+            tokens = self.tokens([" ".join(words) for words in self.words])
+            self.count(torch.arange(len(tokens), device=tokens.device))
+            with torch.enable_grad():
+                embedded = self.model.embed_tokens(tokens).detach().requires_grad_()
+                text = self.model.encode_text(tokens, embedded)
+                value = -(self.guide * text).sum(dim=1)
+                self._slope = Slope(tokens, *torch.autograd.grad(value.sum(), embedded))
+            if self._standing is None:  # the originals need no pass of their own
+                self._stand(text.detach(), value.detach())
+        return self._slope
 
     def edited(self, caption: int) -> set[int]:
         """The positions where the caption differs from its original."""
@@ -102,6 +122,7 @@ class Draft:
         text, value = self.score(rewrites)
         caption = self.captions(rewrites)
         best = first_best(value, caption, self.value)
+        self._slope = self._slope if not len(best) else None
         for index in best.tolist():
             self.words[rewrites[index].caption] = rewrites[index].words
         self.text[caption[best]], self.value[caption[best]] = text[best], value[best]

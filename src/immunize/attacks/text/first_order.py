@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d
 
 from immunize.attacks.text.draft import Draft
-from immunize.attacks.text.importance import slope, spans
+from immunize.attacks.text.importance import spans
 from immunize.attacks.text.rules import Edit, Place
 
 
 def leading(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) -> list[Edit]:
     """The `count` edits of each caption that promise most, of all the choices at all the places."""
-    choices = {place: options for place, options in choices.items() if options}
-    if not choices:
+    places, words, best, index = _best(draft, choices, count)
+    if not places:
         return []
-    places = list(choices)
-    # sorted: between equal prices neither the process's hash seed nor the company of a caption may decide
-    words = sorted({word for options in set(map(tuple, choices.values())) for word in options})
-    best, index = _prices(draft, places, words, _mask(choices, words).to(draft.guide.device)).topk(
-        min(count, len(words))
-    )
     width, best = best.shape[1], best.flatten()
     caption = torch.tensor([caption for caption, _ in places], device=best.device).repeat_interleave(width)
     order = best.argsort(descending=True, stable=True)
@@ -33,6 +27,27 @@ def leading(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) ->
     kept = order[(rank < count) & best[order].isfinite()]
     chosen = index.flatten()[kept].tolist()
     return [Edit._make((*places[at // width], words[word])) for at, word in zip(kept.tolist(), chosen)]
+
+
+def promising(draft: Draft, choices: Mapping[Place, Sequence[str]], count: int) -> dict[Place, list[str]]:
+    """The `count` words at each place that promise most, of those that may stand there."""
+    places, words, best, index = _best(draft, choices, count)
+    found = zip(places, index.tolist(), best.isfinite().sum(dim=1).tolist())
+    return {place: [words[i] for i in row[:allowed]] for place, row, allowed in found}
+
+
+def _best(
+    draft: Draft, choices: Mapping[Place, Sequence[str]], count: int
+) -> tuple[list[Place], list[str], Float[Tensor, "p n"], Int[Tensor, "p n"]]:
+    """The places that have a choice, all words, and of each place the highest prices with the words' numbers."""
+    choices = {place: options for place, options in choices.items() if options}
+    places = list(choices)
+    # sorted: between equal prices neither the process's hash seed nor the company of a caption may decide
+    words = sorted({word for options in set(map(tuple, choices.values())) for word in options})
+    if not places:
+        return [], [], torch.empty(0, 0), torch.empty(0, 0, dtype=torch.int64)
+    prices = _prices(draft, places, words, _mask(choices, words).to(draft.guide.device))
+    return places, words, *prices.topk(min(count, len(words)))
 
 
 def _mask(choices: Mapping[Place, Sequence[str]], words: Sequence[str]) -> Tensor:
@@ -51,7 +66,7 @@ def _prices(draft: Draft, places: Sequence[Place], words: Sequence[str], mask: T
 
     A word of other pieces than stand at the place is stretched to their number.
     """
-    tokens, gradient = slope(draft)
+    tokens, gradient = draft.slope()
     embedded = draft.model.embed_tokens(tokens)
     caption = torch.tensor([caption for caption, _ in places], device=tokens.device)
     first, last = spans(draft, places).to(tokens.device).clamp(max=tokens.shape[1] - 1).unbind(dim=1)

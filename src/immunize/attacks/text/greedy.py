@@ -16,9 +16,7 @@ Options = Callable[[Place], Sequence[str]]
 
 def greedy(draft: Draft, order: Sequence[Place], options: Options, positions: int = 1) -> None:
     """In round r the `positions` + r leading words of each caption, less those edited, get all that is allowed."""
-    places: dict[int, list[Place]] = {}
-    for place in order:
-        places.setdefault(place[0], []).append(place)
+    places = _of_each(order)
     for round_ in range(max(draft.rules.budget, default=0)):
         leading = [
             (caption, position)
@@ -29,6 +27,19 @@ def greedy(draft: Draft, order: Sequence[Place], options: Options, positions: in
         ]
         new = (Edit(*place, word) for place in leading for word in draft.rules.kept(place, options(place)))
         draft.improve(draft.rules.rewrites(map(draft.after, new)))
+
+
+def reach(draft: Draft, order: Sequence[Place], positions: int = 1) -> list[Place]:
+    """The places that `greedy` may come to."""
+    budget = draft.rules.budget
+    return [place for caption, mine in _of_each(order).items() for place in mine[: positions + budget[caption] - 1]]
+
+
+def _of_each(order: Sequence[Place]) -> dict[int, list[Place]]:
+    places: dict[int, list[Place]] = {}
+    for place in order:
+        places.setdefault(place[0], []).append(place)
+    return places
 
 
 def suggestions(

@@ -34,24 +34,11 @@ def by_gradient(draft: Draft, at: Places) -> Float[Tensor, " e"]:
     Needs a tokenizer that splits words one by one, as byte-pair tokenizers do; a word cut off by the context length
     has importance 0.
     """
-    _, gradient = slope(draft)
+    gradient = draft.slope().gradient
     energy = torch.nn.functional.pad(gradient.square().sum(dim=-1).cumsum(dim=1), (1, 0))
     first, last = spans(draft, at).clamp(max=gradient.shape[1]).to(energy.device).unbind(dim=1)
     owner = torch.tensor([c for c, _ in at], dtype=torch.int64, device=energy.device)
     return (energy[owner, last] - energy[owner, first]).clamp(min=0).sqrt()
-
-
-def slope(draft: Draft) -> tuple[Int[Tensor, "c l"], Float[Tensor, "c l w"]]:
-    """The captions' tokens as they stand and d -<guide, g(t)> / d (vector of each): one pass forth and back for all."""
-    tokens = draft.tokens([" ".join(words) for words in draft.words])
-    draft.count(torch.arange(len(tokens), device=tokens.device))
-    with torch.enable_grad():
-        embedded = draft.model.embed_tokens(tokens).detach().requires_grad_()
-        text = draft.model.encode_text(tokens, embedded)
-        value = -(draft.guide * text).sum(dim=1)
-        (gradient,) = torch.autograd.grad(value.sum(), embedded)
-    draft.stand(text.detach(), value.detach())
-    return tokens, gradient
 
 
 def spans(draft: Draft, at: Places) -> Int[Tensor, "e 2"]:
