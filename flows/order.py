@@ -1,4 +1,4 @@
-"""Which stage next: one whose needs are done, the longest way to the end first."""
+"""Which stage next: one whose needs are done, the longest way to the end first; of equals, who has come the longest way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def run_all(graph: Sequence[Node], submit: Callable[[Node, list[Future]], Future
 
     No slot is held by a stage that waits. `graph` is in an order that needs come first.
     """
-    left = ways(graph)
-    waiting = sorted(graph, key=lambda node: -left[node.name])
+    left, before = ways(graph), behind(graph)
+    waiting = sorted(graph, key=lambda node: (-left[node.name], -before[node.name]))
     futures: dict[str, Future] = {}
     running: dict[str, Future] = {}
     while waiting or running:
@@ -40,3 +40,11 @@ def ways(graph: Sequence[Node]) -> dict[str, int]:
         for name in node.upstream:
             left[name] = max(left[name], left[node.name] + 1)
     return left
+
+
+def behind(graph: Sequence[Node]) -> dict[str, int]:
+    """How many stages stand before each one on the longest way from the start."""
+    before: dict[str, int] = {}
+    for node in graph:
+        before[node.name] = max((before[name] + 1 for name in node.upstream), default=0)
+    return before

@@ -82,10 +82,10 @@ def test_no_dependency_is_for_nothing(stage: str, graph: grimp.ImportGraph) -> N
 
 
 def members(stage: str) -> list[dict[str, str]]:
-    """What `key` and `item` stand for in each stage that a `foreach` makes; lists are those of params.yaml."""
+    """What `key` and `item` stand for in each stage that a `foreach` makes, and `watched` in others, by params.yaml."""
     each = RAW[stage].get("foreach")
     if each is None:
-        return [{}]
+        return [{"watched": CHOSEN["watched"]}]
     named: dict[str, str] = CHOSEN[each[2:-1]]
     return [{"key": key, "item": item} for key, item in named.items()]
 

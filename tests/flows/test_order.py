@@ -78,6 +78,13 @@ def test_ways_to_the_end() -> None:
     assert order.ways(PIPELINE) == {"train": 4, "evaluate": 2, "other": 2, "verify": 3, "adapt": 2, "report": 1}
 
 
+def test_of_equals_the_longer_chain_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slot: `adapt` and `other` are both one stage from the end, and `adapt` has more behind it."""
+    assert order.behind(PIPELINE) == {"train": 0, "evaluate": 1, "other": 1, "verify": 1, "adapt": 2, "report": 3}
+    begun = [name for name in played(PIPELINE, TICKS, 1, monkeypatch) if name[0] == "+"]
+    assert begun == ["+train", "+verify", "+adapt", "+evaluate", "+other", "+report"]
+
+
 def test_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Callable[[], None]] = []
     assert order.run_all([], lambda *_: asked.append, 2) == {} and not asked
