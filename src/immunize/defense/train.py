@@ -132,7 +132,9 @@ def _step(
         group["lr"] = training.rate(step)
     model.train()
     method = method.within(training.width(step))
-    model.zero_grad(set_to_none=True)
+    optimizer.zero_grad(
+        set_to_none=True
+    )  # not the model's: what does not learn has none, and asking takes milliseconds
     if given.team.size > 1 or training.chunk is not None:
         draw = Draw(step, training.batch, training.seed, training.captions, training.chunk)
         loss = backward(model, pairs, method, draw, given)
