@@ -132,9 +132,8 @@ def _step(
         group["lr"] = training.rate(step)
     model.train()
     method = method.within(training.width(step))
-    optimizer.zero_grad(
-        set_to_none=True
-    )  # not the model's: what does not learn has none, and asking takes milliseconds
+    # the model's own would look at what does not learn too, which takes milliseconds
+    optimizer.zero_grad(set_to_none=True)
     if given.team.size > 1 or training.chunk is not None:
         draw = Draw(step, training.batch, training.seed, training.captions, training.chunk)
         loss = backward(model, pairs, method, draw, given)
