@@ -100,7 +100,10 @@ def test_the_real_mobilenet(small: Small, pairs: Pairs) -> None:
     with torch.no_grad():
         features = [m.net.get_submodule("visual.trunk")(images * 2 - 1) for m in (model, plain)]
         assert torch.allclose(
-            features[0], expected.forward_head(expected.forward_features(images * 2 - 1), pre_logits=True), atol=1e-5
+            features[0],
+            expected.forward_head(expected.forward_features(images * 2 - 1), pre_logits=True),
+            atol=1e-4,
+            rtol=1e-3,
         )
         assert not torch.allclose(features[1], features[0], atol=1e-2)
 

@@ -35,7 +35,7 @@ def test_as_successful_and_as_near(
     """Theirs looks at two points a step and bisects at the end, ours at one."""
     theirs = pyautoattack_fab(classifier, classified, ball)
     after = FAB(ball, steps=6, targets=3, early_stop=True)(trained, classified, Generator().manual_seed(0))
-    assert 0.3 < rate(theirs) < 0.8 and rate(after.images) >= rate(theirs) - 0.01 - 1 / len(classified)
+    assert 0.3 < rate(theirs) < 0.8 and rate(after.images) >= rate(theirs) - 0.01 - 2 / len(classified)
     assert (ball.distance(after.images, classified.images) <= ball.eps + 1e-6).all()
     nearest = FAB(Ball(ball.norm, inf), steps=6, targets=3)(trained, classified, Generator().manual_seed(0))
     assert nearest.outcome is not None

@@ -95,8 +95,9 @@ def test_a_journey_to_disk(verifier: Verifier, fitted: Fitted, tmp_path: Path) -
     again = storage.load(tmp_path / "one", probe.answering, probe.clean)
     images, texts = fitted.held.pixels[:8], fitted.held.texts[:8]
     before, after = verifier.score(images, texts), again.score(images, texts)
-    for name in ("misaligned", "manipulated", "flagged", "passes"):
-        assert torch.equal(getattr(before, name), getattr(after, name)), name
+    for name in ("misaligned", "manipulated"):  # some processors add in another order where memory begins elsewhere
+        assert torch.allclose(getattr(before, name), getattr(after, name), rtol=1e-4, atol=1e-5), name
+    assert torch.equal(before.flagged, after.flagged) and torch.equal(before.passes, after.passes)
     assert before.threshold == after.threshold
     storage.save(again, tmp_path / "two")
     for name in (storage.TENSORS, storage.DESCRIPTION):

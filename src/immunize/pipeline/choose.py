@@ -34,14 +34,14 @@ def params(preset: str, root: Path = Path(".")) -> str:
         raise ConfigurationError(f"{path}: immunize: must name the defenses")
     found = yaml.safe_dump([sections.get(name) for name in WATCHING])
     watched = sorted(set(re.findall(r"\bimmunize/\w+", found)))
-    if len(watched) != 1 or watched[0].removeprefix("immunize/") not in recipes:
-        names = ", ".join(watched) or "none"
+    if len(watched) > 1 or any(one.removeprefix("immunize/") not in recipes for one in watched):
+        names = ", ".join(watched)
         raise ConfigurationError(f"{path}: {', '.join(WATCHING)}: must be about one defense of `immunize`, not {names}")
     lists = {
         "preset": preset,
         "defenses": {name: recipe.get("pairs", "collect") for name, recipe in recipes.items()},
         "models": {"pretrain": "pretrain"} | {name: f"immunize/{name}" for name in recipes},
-        "watched": watched[0],
+        "watched": watched[0] if watched else "pretrain",
     }
     return HEAD + yaml.safe_dump(lists, sort_keys=False)
 
