@@ -40,6 +40,12 @@ def test_a_preset_that_is_not_there_is_named(tmp_path: Path) -> None:
         params("toy", tmp_path)
 
 
+def test_a_preset_without_verifier_watches_what_it_began_with(tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "toy.yaml").write_text("immunize: {mat: {training: {steps: 1}}}")
+    assert yaml.safe_load(params("toy", tmp_path))["watched"] == "pretrain"
+
+
 @pytest.mark.parametrize("other", ["{static: {robust: immunize/mat_plus_eda}}", "{static: {robust: immunize/gone}}"])
 def test_one_defense_is_watched(tmp_path: Path, other: str) -> None:
     """What stages would read without waiting for it is refused."""
