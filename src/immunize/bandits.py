@@ -6,6 +6,7 @@ from math import e, exp, log, sqrt
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg.blas import dger
 
 Context = Float[np.ndarray, " d"]
 
@@ -27,18 +28,20 @@ class Linear:
 
     def learn(self, x: Context, arm: int, reward: float) -> None:
         """A <- discount A + x x', b <- discount b + r x; weight = A^-1 b."""
-        inverse = self.inverse[arm] / self.discount
+        inverse = self.inverse[arm]
+        if self.discount < 1:
+            inverse /= self.discount
         u = inverse @ x
-        inverse -= np.outer(u, u / (1 + x @ u))
+        dger(-1 / (1 + x @ u), u, u, a=inverse.T, overwrite_a=True)  # in place: numpy's outer would take three passes
         if self.discount < 1 and np.trace(inverse) > self.GROWTH * len(x) / self.ridge:
-            inverse = np.linalg.inv(np.linalg.inv(inverse) + self.ridge * np.eye(len(x)))
-        self.inverse[arm] = inverse
+            inverse[:] = np.linalg.inv(np.linalg.inv(inverse) + self.ridge * np.eye(len(x)))
         self.sum[arm] = self.discount * self.sum[arm] + reward * x
         self.weight[arm] = inverse @ self.sum[arm]
 
     def spread(self, x: Context) -> Float[np.ndarray, " k"]:
         """sqrt(x' A^-1 x) of each arm: how little is known in this direction."""
-        return np.sqrt(np.maximum((self.inverse @ x) @ x, 0))
+        arms, width = self.sum.shape  # as one matrix: numpy hands a stack of them to no fast library
+        return np.sqrt(np.maximum((self.inverse.reshape(-1, width) @ x).reshape(arms, width) @ x, 0))
 
 
 class LinUcb:

@@ -137,7 +137,7 @@ def test_an_attacker_sees_a_batch_only_afterwards(worlds: Worlds) -> None:
 
 
 def test_exp3_stays_a_distribution_and_prefers_what_pays() -> None:
-    attacker = Exp3(Attacker(), 4, np.random.default_rng(0), 3000)
+    attacker = Exp3(Attacker(), 4, np.random.default_rng(0).random(3000).tolist())
     chosen = []
     for t in range(3000):
         chosen.append(attacker.choose(t))
@@ -153,3 +153,22 @@ def test_a_bucket_against_arithmetic() -> None:
         bucket.take(cost)
         assert bucket.share == share
     assert bucket.allows(2.0) and not bucket.allows(2.1) and Bucket(None, 4).allows(99.0)
+
+
+@pytest.mark.parametrize("version", ["A", "B", "C"])
+def test_a_stream_met_again_is_the_same_and_what_follows_it_too(worlds: Worlds, version: str) -> None:
+    played = []
+    for again in (False, True):
+        problem = replace(worlds(version)[0])  # one that has met no stream
+        environment = Defending(problem)
+        if again:  # another environment of the world has met the seed, and spoilt its own copy
+            first = Defending(problem)
+            first.reset(seed=3)
+            first._rows[:], first.regime[:] = 7, 0
+        rows = []
+        for seed in (3, None):
+            observation, _ = environment.reset(seed=seed)
+            rows += [observation.copy(), *(environment.step(t % 2)[0].copy() for t in range(50))]
+        played.append(np.stack(rows))
+    assert np.array_equal(*played)
+    assert not np.array_equal(played[0][:51], played[0][51:])

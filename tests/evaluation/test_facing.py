@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 
-from immunize.attacks import Attack, Noise
+from immunize.attacks import PGD, Attack, Noise
 from immunize.batch import Image
 from immunize.data.loader import Pairs
-from immunize.evaluation.suite import evaluate, facing, score
+from immunize.evaluation.blocks import here
+from immunize.evaluation.suite import changed, evaluate, facing, score
+from immunize.evaluation.sweep import Curve, sweep
+from immunize.metrics.retrieval import recall
 from immunize.models import Clip, DualEncoder
 from immunize.models.initial import Small
 from immunize.models.remembering import Remembering
@@ -85,3 +89,11 @@ def test_the_attack_meets_it_at_rest(trained: Clip, other: Clip, some: Pairs, pg
     (turning,) = evaluate(Turning(trained, other, some), {"pgd": pgd}, some)
     assert torch.equal(plain.pairs.images, turning.pairs.images)
     assert not torch.equal(plain.after.ranks.image, turning.after.ranks.image)
+
+
+def test_the_curve_over_the_radius_is_of_what_answers(trained: Clip, other: Clip, some: Pairs, pgd: PGD) -> None:
+    ten, narrow = some.head(10), Ball("linf", 1 / 255)
+    found = sweep(Turning(trained, other, ten), Curve(pgd, (1 / 255,), images=10), some, seed=0, block=10)
+    moved = changed(ten, here(trained, ten, {"": replace(pgd, threat=narrow)}, 10, seed=0, block=10)[""])
+    roused, calm = (round(recall(score(one, moved).ranks.image, 1), 2) for one in (other, trained))
+    assert found.tr_r1 == [roused] and roused < calm

@@ -70,7 +70,11 @@ def test_the_digest_of_a_model_of_several_files(trained: Clip, tmp_path: Path) -
         for file in order:
             (tmp_path / name / file).write_text(file)
     whole = models.digest(tmp_path / "one")
-    assert whole == models.digest(tmp_path / "two") == hashlib.sha256(b"a.jsonb.safetensors").hexdigest()
+    assert whole == models.digest(tmp_path / "two")
+    (tmp_path / "moved").mkdir()
+    for file in ("a.json", "c.safetensors"):  # the same bytes under another name are another model
+        (tmp_path / "moved" / file).write_text(file.replace("c.", "b."))
+    assert models.digest(tmp_path / "moved") != whole
     for file in ("a.json", "b.safetensors"):
         (tmp_path / "two" / file).write_text("changed")
         assert models.digest(tmp_path / "two") != whole

@@ -219,6 +219,7 @@ def test_the_probe_is_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"attacked": "other"}, "no model other"),
         ({"ship": ["threshold", "nobody"]}, "no contender nobody"),
         ({"ship": []}, "each names at least one"),
+        ({"ship": ["threshold", "ucb"]}, "ship: ucb learns from rewards"),
         ({"through": {"nowhere": "blur"}}, "no regime nowhere"),
         ({"through": {"image": "nothing"}}, "no action nothing"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import joblib
 import numpy as np
@@ -73,12 +74,16 @@ def judged(
     streams: Sequence[int] = STREAMS,
     seeds: Sequence[int] = SEEDS,
     feedback: Feedback | None = None,
+    fitted: Mapping[int, Policy] = MappingProxyType({}),
 ) -> Played:
-    """Fitted once for each training seed, then played on every test stream; a policy that another seed gave too plays once."""
+    """Fitted once for each training seed, then played on every test stream; a policy that another seed gave too plays once.
+
+    fitted: seed -> a policy that is known already.
+    """
     known: dict[str, tuple[Summary, ...]] = {}
     runs = []
     for seed in seeds:
-        policy = contender.fit(train, seed)
+        policy = fitted[seed] if seed in fitted else contender.fit(train, seed)
         same = joblib.hash(policy)  # before it plays: online learners change
         if same not in known:
             known[same] = tested(policy, test, streams, feedback)

@@ -44,12 +44,16 @@ def contest(
     """
     by = attrgetter(measure(test))
     field: dict[str, Contender] = {**YARDSTICKS, **contenders}
-    tried = {name: tested(field[name].fit(train, 0), train, CHOOSING) for name in dict.fromkeys(("best_fixed", *ship))}
+    first = {name: field[name].fit(train, 0) for name in dict.fromkeys(("best_fixed", *ship))}
+    tried = {name: tested(policy, train, CHOOSING) for name, policy in first.items()}
     held = mean([one.gain for one in tried["best_fixed"]])
     headroom = 1 - held if isfinite(held) else 0.0  # no stream on which anyone could gain anything
     worth = {name: mean([by(one) for one in runs]) for name, runs in tried.items()}
     shipped = max(worth, key=lambda name: worth[name]) if headroom >= HEADROOM else "best_fixed"
-    played = {name: judged(one, train, test, streams, seeds) for name, one in field.items()}
+    played = {
+        name: judged(one, train, test, streams, seeds, fitted={0: first[name]} if name in first else {})
+        for name, one in field.items()
+    }
     leads = {name: difference(played[shipped], other, by) for name, other in played.items() if name != shipped}
     return {
         "shipped": shipped,

@@ -34,27 +34,33 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         self.action_space = Discrete(world.choices)
         self._count, self._paid = world.actions, world.rules.looking is not None
         self._price, self._latency = world.price.tolist(), world.payoffs.latency.tolist()
-        self._free = 3 * world.observer.free + len(world.observer.scores)
+        self._width, self._free = world.width, 3 * world.observer.free + len(world.observer.scores)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict]:
         """A new stream; the same seed gives the same one."""
         gymnasium.Env.reset(self, seed=seed)
-        world, rules, rng = self.world, self.world.rules, self.np_random
-        self.episode = world.stream.draw(world.payoffs, rng)
+        world, rules = self.world, self.world.rules
+        stream = world.streams.next(world, self.np_random, seed)
+        self.episode, self._now, self._earned = stream.episode, stream.now, stream.earned
         self.length = len(self.episode)
         self.regime = self.episode.regime.copy()
         self.served = np.zeros(self.length, dtype=int)
         self._rows = np.zeros((self.length + 1, world.shape), dtype=np.float32)
-        self.attacker = Exp3(rules.attacker, len(world.reigning), rng, self.length) if rules.attacker else None
+        self.attacker = Exp3(rules.attacker, len(world.reigning), stream.draws) if rules.attacker else None
         self.refusals, self.spending = (
             Bucket(rules.abstentions, rules.window),
             Bucket(rules.budget, rules.window),
         )
         self.t, self.last, self._looks = 0, -1, False
-        if self.attacker is None:
-            self._foresee(rng)
+        if stream.rows is None:
+            self._low, self._high = np.quantile(self._earned, (0.01, 0.99)).tolist()
+            self._memory, self._hidden = Memory(world.observer), None
+            self._advance(0)
         else:
-            self._prepare()
+            self._rows[:, : self._width] = stream.rows
+            self._hidden = stream.rows[:, self._free :] if self._paid else None
+            if self._paid:
+                self._rows[:, self._free : self._width] = 0
         self._tail(0)
         return self._rows[0], {}
 
@@ -65,7 +71,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         self.refusals.take(1.0 if served == self.world.refuses else 0.0)
         self.spending.take(self._latency[served])
         t = self.t
-        plain = float(self._earned[t, served] if self.attacker is None else self._all[t, self.attacker.last, served])
+        plain = float(self._earned[t, 0 if self.attacker is None else self.attacker.last, served])
         reward = plain - self._price[served]
         if self.last >= 0 and served != self.last:
             reward -= self.world.rules.switching
@@ -91,26 +97,6 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         share, table = self.episode.share[self.t], self.world.table
         return share * table[self.regime[self.t]] + (1 - share) * table[self.world.clean] - self.world.price
 
-    def _foresee(self, rng: np.random.Generator) -> None:
-        """All observations and rewards of a stream that nothing one does will change."""
-        now = self.world.seen(self.episode, self.episode.regime)
-        if self.world.shuffled:
-            now = now[rng.permutation(len(now))]
-        self._earned = self.world.earned(self.episode, self.episode.regime)
-        self._rows[:-1, : self.world.width] = self.world.observer.remembered(now)
-        self._hidden = self._rows[:, self._free : self.world.width].copy() if self._paid else None
-        if self._paid:
-            self._rows[:, self._free : self.world.width] = 0
-
-    def _prepare(self) -> None:
-        """Every regime's batches, for an attacker to choose from; and the first choice."""
-        each = [np.full(self.length, z) for z in self.world.reigning]
-        self._now = np.stack([self.world.seen(self.episode, regime) for regime in each], axis=1)
-        self._all = np.stack([self.world.earned(self.episode, regime) for regime in each], axis=1)
-        self._low, self._high = np.quantile(self._all, (0.01, 0.99)).tolist()
-        self._memory, self._hidden = Memory(self.world.observer), None
-        self._advance(0)
-
     def _advance(self, t: int) -> None:
         """The attacker's batch t comes in."""
         assert self.attacker is not None
@@ -119,7 +105,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
         now = self._now[t, choice]
         if self._paid and not self._looks:
             now = np.r_[now[: self.world.observer.free], np.zeros(len(self.world.observer.paid))]
-        self._rows[t, : self.world.width] = self._memory.see(now)
+        self._rows[t, : self._width] = self._memory.see(now)
 
     def _affordable(self, action: int) -> bool:
         if action == self.world.refuses:
@@ -132,7 +118,7 @@ class Defending(gymnasium.Env[np.ndarray, Any]):
 
     def _tail(self, t: int) -> None:
         """What an observation says about oneself, and what was paid to see."""
-        row, width = self._rows[t], self.world.width
+        row, width = self._rows[t], self._width
         if self._looks and self._hidden is not None:
             row[self._free : width] = self._hidden[t]
         if self.last >= 0:

@@ -127,7 +127,8 @@ class Memory:
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
-        self.averages = np.zeros((2, observer.free))
+        self.free, self.width = observer.free, observer.width
+        self.averages = np.zeros((2, self.free))
         self.count = 0
         self.changes = [
             (0.0, 0.0, 0.0) for _ in observer.scores
@@ -135,13 +136,13 @@ class Memory:
 
     def see(self, now: Float[np.ndarray, " c"]) -> Float[np.ndarray, " d"]:
         """The observation after one more batch."""
-        count = self.observer.free
+        count = self.free
         free = now[:count]
         self.averages += RATES * (free - self.averages)
         self.count += 1
         means = free[: 4 * len(self.changes) : 4].tolist()
         self.changes = [self._changed(*old, mean) for old, mean in zip(self.changes, means)]
-        row = np.empty(self.observer.width)
+        row = np.empty(self.width)
         row[:count] = free
         row[count : 3 * count] = self.averages.ravel()
         row[3 * count : 3 * count + len(self.changes)] = [min((t - low) / 10, BOUND) for _, t, low in self.changes]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect
+from collections.abc import Sequence
 from itertools import accumulate
 from math import exp
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from immunize.adaptation.payoffs import Payoffs
@@ -69,10 +69,10 @@ def versions(payoffs: Payoffs) -> dict[str, Rules]:
 
 
 class Exp3:
-    """One attacker at work; what the defender earns is its loss."""
+    """One attacker at work, its chance drawn before, a number a batch; what the defender earns is its loss."""
 
-    def __init__(self, attacker: Attacker, regimes: int, rng: np.random.Generator, length: int) -> None:
-        self.attacker, self.draws = attacker, rng.random(length).tolist()
+    def __init__(self, attacker: Attacker, regimes: int, draws: Sequence[float]) -> None:
+        self.attacker, self.draws = attacker, draws
         self.log, self.chance, self.last = [0.0] * regimes, [1 / regimes] * regimes, -1
 
     def choose(self, t: int) -> int:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from immunize.adaptation.foreseen import Streams
 from immunize.adaptation.observation import Look, Observer
 from immunize.adaptation.payoffs import ABSTAIN, Payoffs, Scale, Table
 from immunize.adaptation.rules import Rules
@@ -81,6 +82,11 @@ class World:
     @cached_property
     def clean(self) -> int:
         return self.stream.background(self.payoffs)
+
+    @cached_property
+    def streams(self) -> Streams:
+        """Those already drawn."""
+        return Streams()
 
     @property
     def actions(self) -> int:

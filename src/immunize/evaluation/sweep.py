@@ -9,7 +9,7 @@ from immunize.config import frozen
 from immunize.data.loader import Pairs
 from immunize.evaluation.blocks import here
 from immunize.evaluation.results import Sweep
-from immunize.evaluation.suite import changed, score
+from immunize.evaluation.suite import changed, facing, score
 from immunize.metrics.retrieval import recall
 from immunize.models import DualEncoder
 from immunize.threats import Ball, Norm, Radius
@@ -39,7 +39,8 @@ def sweep(model: DualEncoder, curve: Curve, pairs: Pairs, *, seed: int, block: i
         name = f"eps {radius:.4f}"
         wider = replace(curve.attack, threat=Ball(curve.norm, radius))
         one = here(model, some, {name: wider}, len(some), seed=seed, block=block)[name]
-        reached = score(model, changed(some, one)).ranks
+        after = changed(some, one)
+        reached = score(facing(model, after, len(some)), after).ranks
         recalls.append((round(recall(reached.image, 1), 2), round(recall(reached.caption, 1), 2)))
     tr, ir = zip(*recalls)
     return Sweep(attack="pgd", eps=list(curve.eps), tr_r1=list(tr), ir_r1=list(ir))

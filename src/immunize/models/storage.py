@@ -61,14 +61,17 @@ def read(folder: Path) -> Clip:
 
 
 def digest(folder: Path) -> str:
-    """sha256 of the weights' file, or of every file of a model that has other ones: what a result names as its model.
+    """sha256 of the weights' file, or of the names and files of a model that has several: what a result names as its model.
 
     Raises FileNotFoundError where there is no model.
     """
     files = [folder / WEIGHTS] if (folder / WEIGHTS).exists() else sorted(p for p in folder.glob("*.*") if p.is_file())
     if not files:
         raise FileNotFoundError(f"{folder} holds no model: is the stage that makes it done (`dvc repro`)?")
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    if len(files) == 1:
+        return hashlib.sha256(files[0].read_bytes()).hexdigest()
+    named = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _describe(tokenizer: Tokenize) -> dict[str, str | int]:

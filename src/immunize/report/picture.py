@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,8 +22,8 @@ MARK, DARK_MARK = "#b42318", "#ff8a7a"
 def write(shown: list[Example], path: Path) -> None:
     """`path` for light pages, `<stem>-dark.png` for dark ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _draw(shown, Pen(INK, MUTED, MARK)).save(path, optimize=True)
-    _draw(shown, Pen(DARK[INK], DARK[MUTED], DARK_MARK)).save(dark(path), optimize=True)
+    _draw(shown, Pen(INK, MUTED, MARK)).save(path)
+    _draw(shown, Pen(DARK[INK], DARK[MUTED], DARK_MARK)).save(dark(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def _tile(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS)
 
 
+@cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the same font on every machine
     return ImageFont.truetype(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)

@@ -17,7 +17,7 @@ from immunize import models, verification
 from immunize.adaptation import storage
 from immunize.adaptation.adapted import features
 from immunize.adaptation.comparing import known_mean, tested
-from immunize.adaptation.contenders import AnyContender
+from immunize.adaptation.contenders import AnyContender, LinearUcb, Shifting, Thompson
 from immunize.adaptation.contest import YARDSTICKS, contest
 from immunize.adaptation.journal import Journal
 from immunize.adaptation.observation import Look
@@ -41,6 +41,7 @@ from immunize.verification import Verifier
 
 Count = Annotated[int, Field(ge=1)]
 SCORES = ("misaligned", "manipulated")
+LEARNERS = (LinearUcb, Thompson, Shifting)
 
 
 @frozen
@@ -94,6 +95,8 @@ class Params:
             raise ValueError("ship, versions, actions: each names at least one")
         if unknown := sorted(set(self.ship) - set(self.contenders)):
             raise ValueError(f"ship: no contender {', '.join(unknown)}; there are {sorted(self.contenders)}")
+        if learning := [name for name in self.ship if isinstance(self.contenders[name], LEARNERS)]:
+            raise ValueError(f"ship: {', '.join(learning)} learns from rewards, which live traffic has none of")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from immunize.config import frozen
 
 Positive = Annotated[float, Field(gt=0)]
 Discount = Annotated[float, Field(gt=0, le=1)]
+ONE = np.ones(1)  # the constant of a linear model
 
 
 class Contextual:
@@ -40,7 +41,7 @@ class Contextual:
             self.learner.learn(self._context(observation), action % len(self.values), reward)
 
     def _context(self, observation: Observation) -> Float[np.ndarray, " k"]:
-        return np.r_[1.0, observation[: self.width]]
+        return np.concatenate((ONE, observation[: self.width]))
 
 
 class Weighing:
@@ -113,7 +114,7 @@ def _warmed(learner: LinUcb | LinThompson, world: World, seed: int, streams: int
     if streams:
         taken = world.taken(seed, streams)
         for context, rewards in zip(taken.contexts, taken.rewards):
-            x = np.r_[1.0, context]
+            x = np.concatenate((ONE, context))
             arm = int(learner.values(x).argmax())
             learner.learn(x, arm, float(rewards[arm]))
     return policy
