@@ -103,7 +103,7 @@ def _training(rounds: int) -> Iterator[str]:
     yield f"- A step on {batch} images: {found.seconds:.2f} CPU-s, {found.over:.3f} times its {found.passes} bare passes."
     yield f"- Of a step the text attack is {found.text:.1%}."
     case = scaling.Case(str(folder), str(tables), method, batch, steps=STEPS)
-    together, apart = scaling.doubled(case, rounds)
+    together, apart = scaling.doubled(case._replace(steps=10), 2 * rounds + 1)
     yield f"- Two processes, {batch} images and one thread each: {together:.2f} times the pairs per second of one."
     yield f"- Two that know nothing of each other, which is what the machine has to give: {apart:.2f} times.\n"
     points = [*scaling.against_batch(case, SIZES, CHUNK), scaling.measured(case._replace(batch=2 * batch), 2)]

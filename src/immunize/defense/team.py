@@ -56,13 +56,14 @@ class Team:
     @torch.no_grad()
     def share_statistics(self, model: nn.Module) -> None:
         """Running statistics of batch norms that train become the mean over the processes."""
-        if self.size == 1:
+        norms = training_norms(model)
+        values = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
+        if self.size == 1 or not values:
             return
-        for norm in training_norms(model):
-            for value in (norm.running_mean, norm.running_var):
-                if value is not None:
-                    dist.all_reduce(value)
-                    value /= self.size
+        flat = torch.cat(values)  # together: each round through the processes has its delay
+        dist.all_reduce(flat)
+        for value, mean in zip(values, flat.div_(self.size).split([len(value) for value in values]), strict=True):
+            value.copy_(mean)
 
     def agree(self, step: int, where: object) -> None:
         """Raises RuntimeError unless all processes go on from the same step."""
