@@ -61,13 +61,13 @@ def untouched(model: DualEncoder) -> Iterator[None]:
     flags = [(p, p.requires_grad) for p in module.parameters()]
     try:
         for m, _ in modes:
-            m.training = False
+            vars(m)["training"] = False  # a module's own setter takes milliseconds in each step of training
         for p, _ in flags:
             p.requires_grad_(False)
         with torch.enable_grad():
             yield
     finally:
         for m, training in modes:
-            m.training = training
+            vars(m)["training"] = training
         for p, required in flags:
             p.requires_grad_(required)
