@@ -53,6 +53,21 @@ def test_equal_policies_play_once_and_count_as_often_as_they_were_fitted(
     assert found.of(lambda s: s.gain) == pytest.approx(np.mean(naive, axis=0))
 
 
+def test_a_policy_that_is_known_is_not_fitted_again(worlds: Worlds) -> None:
+    train, test = worlds(length=40, dwell=10.0)
+    asked: list[int] = []
+
+    def of(seed: int) -> int:
+        asked.append(seed)
+        return seed % 2
+
+    known = {0: Counted(of).fit(train, 0)}
+    found = judged(Counted(of), train, test, range(9000, 9003), range(3), fitted=known)
+    assert asked == [0, 1, 2]
+    naive = judged(Counted(of), train, test, range(9000, 9003), range(3))
+    assert found.of(lambda s: s.gain) == pytest.approx(naive.of(lambda s: s.gain), abs=0)
+
+
 def test_the_bootstrap_against_the_normal_approximation() -> None:
     values = np.random.default_rng(0).normal(0.3, 1.0, size=400)
     gap, half = paired(values), 1.96 * values.std() / 20
