@@ -15,6 +15,7 @@ from benchmarks import image, peers, scaling, text, training, victim
 
 from immunize.data.loader import Pairs
 from immunize.models import load
+from immunize.models.memory import keep_freed
 
 PROJECT = Path(__file__).parents[1]
 CACHE = PROJECT / ".cache" / "bench"
@@ -138,4 +139,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[], choices=[*image.OURS, TEXT, TRAINING])
     arguments = parser.parse_args()
+    keep_freed()  # as the stages do
     main(arguments.rounds, arguments.only)

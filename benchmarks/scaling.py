@@ -22,6 +22,7 @@ from immunize.data.loader import Pairs
 from immunize.defense import Training, train
 from immunize.defense.team import joined
 from immunize.models import load
+from immunize.models.memory import keep_freed
 from immunize.report.theme import STYLE, canvas, save
 
 PROJECT = Path(__file__).parents[1]
@@ -124,4 +125,5 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
+    keep_freed()  # as the stage does
     main(Case(*json.loads(sys.argv[1])))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from immunize.models.tokenizer import BytePairs, train
 
@@ -47,6 +49,24 @@ def test_words_split_one_by_one(tokenizer: BytePairs) -> None:
     words = ["a", "rde", "ball", ",", "crimson-colored", "don't", "☃", "[UNK]"]
     alone = [tokenizer([word])[0, 1:-1].tolist() for word in words]
     assert tokenizer([" ".join(words)])[0, 1:-1].tolist() == [token for tokens in alone for token in tokens]
+
+
+@given(st.lists(st.text(max_size=20), max_size=3))
+@example(["\u00a0a\u3000b\x1f c", "  two  spaces ", "a\tb\nc", "¨ \u0308x", "[PAD] x[UNK]y", "ΟΔΟΣ ΑΣ Σ"])
+def test_word_by_word_is_what_the_whole_caption_gives(captions: list[str]) -> None:
+    tokenizer = train(CAPTIONS, 120, 48)
+    rows = tokenizer(captions)
+    for caption, row in zip(captions, rows.tolist(), strict=True):
+        ids = tokenizer.tokenizer.encode(caption).ids[:46]
+        assert row == [tokenizer.start, *ids, tokenizer.end] + [0] * (len(row) - len(ids) - 2)
+
+
+def test_a_full_memory_is_emptied_and_changes_nothing(tokenizer: BytePairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("immunize.models.tokenizer.REMEMBERED", 4)
+    small = train(CAPTIONS, 120, 48)
+    for caption in ("a red ball", "red blue box", "a crimson disc on a striped ground"):
+        assert torch.equal(small([caption]), tokenizer([caption]))
+        assert set(small._known) == set(caption.split())
 
 
 def test_a_known_word_is_one_piece_and_a_typo_its_letters(tokenizer: BytePairs) -> None:

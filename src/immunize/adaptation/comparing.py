@@ -84,7 +84,7 @@ def judged(
     runs = []
     for seed in seeds:
         policy = fitted[seed] if seed in fitted else contender.fit(train, seed)
-        same = joblib.hash(policy)  # before it plays: online learners change
+        same = joblib.hash(policy)  # of a learner that has played already: as it has become
         if same not in known:
             known[same] = tested(policy, test, streams, feedback)
         runs.append(known[same])

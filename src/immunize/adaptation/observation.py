@@ -126,7 +126,6 @@ class Memory:
     """`Observer.remembered` a batch at a time: for live traffic, and where what comes depends on what was done."""
 
     def __init__(self, observer: Observer) -> None:
-        self.observer = observer
         self.free, self.width = observer.free, observer.width
         self.averages = np.zeros((2, self.free))
         self.count = 0

@@ -75,7 +75,8 @@ class Method:
         if self.inner is None:
             return batch
         if not isinstance(self.inner, Drift):
-            return self.inner(Remembering(model), batch, rng)  # each half of it asks for the same captions
+            known = model if isinstance(model, Remembering) else Remembering(model)
+            return self.inner(known, batch, rng)  # each half of it asks for the same captions
         if reference is None:
             raise ValueError("inner: drift is away from the model before training: give the loss its `reference`")
         return self.inner(model, reference, batch, rng)

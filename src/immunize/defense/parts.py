@@ -93,8 +93,7 @@ def backward(model: Clip, pairs: Pairs, method: Method, draw: Draw, given: Given
         own = [slope[part.at(view).to(model.device)] for view, slope in slopes.items()]
         torch.autograd.backward([again[view] for view in slopes], own)
         del again
-    team.add(model.parameters())
-    team.share_statistics(model)
+    team.share(model)
     return loss.detach()
 
 

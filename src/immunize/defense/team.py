@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.distributed as dist
@@ -40,30 +41,27 @@ class Team:
             dist.all_reduce(gathered)
         return gathered
 
-    def add(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Each gradient becomes its sum over the processes; None stays where no process has one."""
-        learnt = [p for p in parameters if p.requires_grad]
-        if self.size == 1 or not learnt:
-            return
-        there = torch.tensor([p.grad is not None for p in learnt], dtype=torch.int32, device=learnt[0].device)
-        dist.all_reduce(there)
-        learnt = [p for p, count in zip(learnt, there.tolist(), strict=True) if count]
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in learnt])
-        dist.all_reduce(flat)
-        for p, gradient in zip(learnt, flat.split([p.numel() for p in learnt]), strict=True):
-            p.grad = torch.empty_like(p).copy_(gradient.view_as(p))  # p's strides: a fused optimizer reads it as p lies
-
     @torch.no_grad()
-    def share_statistics(self, model: nn.Module) -> None:
-        """Running statistics of batch norms that train become the mean over the processes."""
+    def share(self, model: nn.Module) -> None:
+        """Each gradient becomes its sum over the processes, running statistics of batch norms that train their mean.
+
+        A gradient stays None where no process has one.
+        """
+        learnt = [p for p in model.parameters() if p.requires_grad]
         norms = training_norms(model)
-        values = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
-        if self.size == 1 or not values:
+        means = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
+        if self.size == 1 or not learnt + means:
             return
-        flat = torch.cat(values)  # together: each round through the processes has its delay
+        there = torch.tensor([float(p.grad is not None) for p in learnt], device=(learnt + means)[0].device)
+        flat, (counts, *slots) = _room([there, *learnt, *means])  # together: each round of the processes has its delay
+        for slot, own in zip(slots, [*(p.grad for p in learnt), *means], strict=True):
+            slot.zero_() if own is None else slot.copy_(own)
+        counts.copy_(there)
         dist.all_reduce(flat)
-        for value, mean in zip(values, flat.div_(self.size).split([len(value) for value in values]), strict=True):
-            value.copy_(mean)
+        for p, slot, count in zip(learnt, slots, counts.tolist()):
+            p.grad = slot.to(p.dtype) if count else None
+        for value, slot in zip(means, slots[len(learnt) :], strict=True):
+            value.copy_(slot / self.size)
 
     def agree(self, step: int, where: object) -> None:
         """Raises RuntimeError unless all processes go on from the same step."""
@@ -87,6 +85,23 @@ class Team:
     @property
     def _device(self) -> torch.device:
         return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def _room(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One vector with room for all of them, and the view of it for each, which lies as the tensor lies.
+
+    So nothing is turned over: convolutions may be channels last, and a fused optimizer reads a gradient as its weight lies.
+    """
+    flat = torch.empty(
+        sum(map(Tensor.numel, tensors)),
+        dtype=reduce(torch.promote_types, (x.dtype for x in tensors)),
+        device=tensors[0].device,
+    )
+    slots = []
+    for part, x in zip(flat.split([x.numel() for x in tensors]), tensors, strict=True):
+        dense = sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True)) + 1 == x.numel()
+        slots.append(part.as_strided(x.shape, x.stride(), part.storage_offset()) if dense else part.view_as(x))
+    return flat, slots
 
 
 def here() -> Team:

@@ -150,8 +150,8 @@ def _step(
 
 def _record(step: int, losses: list[torch.Tensor], training: Training, folder: Path, model: Clip) -> Record:
     values = torch.stack(losses)
-    sound = torch.stack([w.isfinite().all() for w in model.parameters()])  # no loss yet tells on the last update
-    broken = ~torch.cat([values.isfinite().all(dim=1), sound.all()[None]])
+    size = nn.utils.get_total_norm([w.detach() for w in model.parameters()])  # no loss yet tells on the last update
+    broken = ~torch.cat([values.isfinite().all(dim=1), size.isfinite()[None]])
     if broken.any():
         first = min(step, step - len(losses) + int(broken.nonzero()[0]) + 1)
         kept = folder / checkpoint.STATE

@@ -33,14 +33,24 @@ class Remembering(Wrapped):
         if len(new) > self.limit:
             return encode(new)
         if new:
-            fresh, start = encode(new), len(self._row)
-            if self._table is None:
-                self._table = fresh.new_empty(self.limit, fresh.shape[1])
-            self._table[start : start + len(new)] = fresh
-            self._row.update(zip(new, range(start, start + len(new))))
+            self._store(new, encode(new))
         if self._table is None:
             return encode(captions)
         return self._table[torch.tensor([self._row[caption] for caption in captions], device=self._table.device)]
+
+    def keep(self, captions: Sequence[str], text: Embedding) -> None:
+        """Remember g(t) of captions that were encoded elsewhere, where there is room."""
+        rows = {caption: row for row, caption in enumerate(captions) if caption not in self._row}
+        if rows and len(self._row) + len(rows) <= self.limit:
+            self._store([*rows], text[[*rows.values()]])
+
+    def _store(self, captions: Sequence[str], text: Embedding) -> None:
+        """Distinct captions that are new, and that there is room for."""
+        start = len(self._row)
+        if self._table is None:
+            self._table = text.new_empty(self.limit, text.shape[1])
+        self._table[start : start + len(captions)] = text
+        self._row.update(zip(captions, range(start, start + len(captions))))
 
     def branch(self, captions: Sequence[str]) -> Remembering:
         """A memory of its own that begins with what this one knows of `captions`, whatever else it has met."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from string import ascii_lowercase
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -12,7 +14,7 @@ from torch import Tensor
 
 PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[BOS]"
 WORD_START = "▁"
-REMEMBERED = 2**15  # captions
+REMEMBERED = 2**17  # words
 END = "[EOS]"  # kept as the highest id: open_clip pools the text at the largest token
 
 
@@ -24,7 +26,7 @@ class BytePairs:
         self.context = context
         self.start = tokenizer.token_to_id(START)
         self.end = tokenizer.get_vocab_size()
-        self._known: dict[str, list[int]] = {}  # in training the same captions come again and again
+        self._known: dict[str, list[int]] = {}  # of words: captions differ, and are of the same words
 
     @property
     def vocabulary(self) -> int:
@@ -32,16 +34,21 @@ class BytePairs:
         return self.end + 1
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "c l"]:
-        new = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
+        sentences = [caption.split(" ") for caption in captions]  # as the pre-tokenizer parts them, before all else
+        self._read(dict.fromkeys(chain.from_iterable(sentences)))
+        pieces = [list(chain.from_iterable(map(self._known.__getitem__, words))) for words in sentences]
+        length = min(max(map(len, pieces), default=0) + 2, self.context)
+        rows = [[self.start, *ids[: length - 2], self.end] + [0] * (length - 2 - len(ids)) for ids in pieces]
+        return torch.from_numpy(np.array(rows, dtype=np.int64).reshape(len(rows), length))  # torch.tensor is far slower
+
+    def _read(self, words: Collection[str]) -> None:
+        """Tokenize those of the distinct words that are new."""
+        new = [word for word in words if word not in self._known]
         if len(self._known) + len(new) > REMEMBERED:
             self._known.clear()
-            new = list(dict.fromkeys(captions))
-        for caption, found in zip(new, self.tokenizer.encode_batch_fast(new), strict=True):
-            self._known[caption] = found.ids[: self.context - 2]
-        pieces = [self._known[caption] for caption in captions]
-        length = max((len(ids) for ids in pieces), default=0) + 2
-        rows = [[self.start, *ids, self.end] + [0] * (length - 2 - len(ids)) for ids in pieces]
-        return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)
+            new = list(words)
+        for word, found in zip(new, self.tokenizer.encode_batch_fast(new), strict=True):
+            self._known[word] = found.ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these pieces, special ones left out; lower-case words with spaces between them come back as they were."""

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 
-START, END = 0, 1  # rows of the words that every caption has
+REMEMBERED = 2**17  # words
 Tokenize = Callable[[Sequence[str]], Int[Tensor, "c l"]]
+
+
+class Words:
+    """The ids of words, each of them tokenized alone and once: those of number n are `count[n]` from `first[n]` on."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[str, tuple[int, ...]] = {}
+        self.number: dict[str, int] = {}
+        self.ids, self.first, self.count = (np.empty(0, dtype=np.int64) for _ in range(3))
+
+    def read(self, words: Iterable[str], tokenize: Tokenize) -> None:
+        """Tokenize those of the words that are new."""
+        new = sorted(set(words) - self.pieces.keys())
+        if new:
+            rows = tokenize(new)
+            ends = rows.argmax(dim=1).tolist()
+            pieces = [tuple(row[1:end]) for row, end in zip(rows.tolist(), ends, strict=True)]
+            self.number.update(zip(new, range(len(self.number), len(self.number) + len(new))))
+            self.pieces.update(zip(new, pieces))
+            count = np.array([len(ids) for ids in pieces])
+            self.first = np.concatenate([self.first, len(self.ids) + count.cumsum() - count])
+            self.count = np.concatenate([self.count, count])
+            self.ids = np.concatenate([self.ids, np.fromiter(chain.from_iterable(pieces), np.int64)])
+
+
+_words: WeakKeyDictionary[Any, Words] = WeakKeyDictionary()  # batch after batch has the same ones
+
+
+def words_of(tokenize: Tokenize) -> Words:
+    """What is known of the words of a model, or a function, that tokenizes; forgotten with it, or when it is too much."""
+    owner = getattr(tokenize, "__self__", tokenize)
+    if owner not in _words or len(_words[owner].number) > REMEMBERED:
+        _words[owner] = Words()
+    return _words[owner]
 
 
 class WordTokens:
@@ -23,15 +60,11 @@ class WordTokens:
 
     def __init__(self, tokenize: Tokenize, captions: Sequence[str], alone: bool = True) -> None:
         self.tokenize = tokenize
-        self._pieces: dict[str, tuple[int, ...]] = {}
+        self._words = words_of(tokenize)
         tokens = tokenize(captions)
         self.device = tokens.device
         ends = tokens.argmax(dim=1)  # the end of text is the largest id
-        self._end = int(tokens.max()) if len(tokens) else 0
-        # all tokens met so far, one after the other, and where each word's are; START and END stand for two words
-        self._flat = np.array([int(tokens[0, 0]) if len(tokens) else 0, self._end])
-        self._first, self._count = np.array([0, 1]), np.array([1, 1])
-        self._row: dict[str, int] = {}
+        self._start, self._end = (int(tokens[0, 0]), int(tokens.max())) if len(tokens) else (0, 0)
         self._seen = tokens.shape[1]  # a caption of so many tokens is not cut
         self._context: int | None = None
         self.by_word = alone and len(tokens) > 0 and bool((tokens.gather(1, ends[:, None]) == self._end).all())
@@ -43,41 +76,38 @@ class WordTokens:
         if not self.by_word or not captions:
             return self.tokenize(captions)
         sentences = [caption.split() for caption in captions]
-        self.read(set(chain.from_iterable(sentences)))
-        row = self._row.__getitem__
-        words = np.array([w for words in sentences for w in (START, *map(row, words), END)])
-        count = self._count[words]
-        met = count.cumsum()  # tokens of this word and of all before it
-        last = np.cumsum([len(words) + 2 for words in sentences]) - 1
+        known, words = self._words, self._numbers(list(chain.from_iterable(sentences)))
+        count = known.count[words]
+        met = np.concatenate([[0], count.cumsum()])  # ids of all words before each
+        last = np.cumsum([len(sentence) for sentence in sentences])
         lengths = np.diff(met[last], prepend=0)
-        flat = self._flat[np.repeat(self._first[words] + count - met, count) + np.arange(met[-1])]
-        found = np.zeros((len(lengths), lengths.max()), dtype=np.int64)
-        found[np.arange(found.shape[1]) < lengths[:, None]] = flat
+        ids = known.ids[np.repeat(known.first[words] - met[:-1], count) + np.arange(met[-1])]
+        found = np.zeros((len(lengths), lengths.max() + 2), dtype=np.int64)
+        found[:, 0] = self._start
+        found[:, 1:][np.arange(found.shape[1] - 1) < lengths[:, None]] = ids
+        found[np.arange(len(lengths)), lengths + 1] = self._end
         tokens = torch.from_numpy(found)
         if tokens.shape[1] > self._seen and tokens.shape[1] > self.context:
             tokens = tokens[:, : self.context].contiguous()
-            tokens[torch.from_numpy(lengths > self.context), -1] = self._end
+            tokens[torch.from_numpy(lengths + 2 > self.context), -1] = self._end
         return tokens.to(self.device)
 
-    def read(self, words: set[str]) -> None:
+    def _numbers(self, words: Sequence[str]) -> NDArray[np.int64]:
+        try:
+            return np.fromiter(map(self._words.number.__getitem__, words), np.int64, len(words))
+        except KeyError:  # seldom, and looking first takes as long as the rest
+            self.read(words)
+            return self._numbers(words)
+
+    def read(self, words: Iterable[str]) -> None:
         """Tokenize those of the words that are new."""
-        new = sorted(words - self._pieces.keys())
-        if new:
-            rows = self.tokenize(new)
-            ends = rows.argmax(dim=1).tolist()
-            pieces = [tuple(row[1:end]) for row, end in zip(rows.tolist(), ends, strict=True)]
-            self._row.update(zip(new, range(len(self._row) + 2, len(self._row) + 2 + len(new))))
-            self._pieces.update(zip(new, pieces))
-            count = np.array([len(ids) for ids in pieces])
-            self._first = np.concatenate([self._first, len(self._flat) + count.cumsum() - count])
-            self._count = np.concatenate([self._count, count])
-            self._flat = np.concatenate([self._flat, np.fromiter(chain.from_iterable(pieces), np.int64)])
+        self._words.read(words, self.tokenize)
 
     def pieces(self, word: str) -> tuple[int, ...]:
         """The ids of a word."""
-        if word not in self._pieces:
-            self.read({word})
-        return self._pieces[word]
+        if word not in self._words.pieces:
+            self.read([word])
+        return self._words.pieces[word]
 
     @property
     def context(self) -> int:

@@ -36,6 +36,7 @@ from immunize.attacks import Attack
 from immunize.config import frozen, load, preset
 from immunize.data.loader import Pairs
 from immunize.models import DualEncoder
+from immunize.models.memory import keep_freed
 from immunize.serving import Serving
 from immunize.verification import Verifier
 
@@ -179,4 +180,5 @@ def held_out(params: Params, policy: Policy, world: World, test: Payoffs) -> dic
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

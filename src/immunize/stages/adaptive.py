@@ -15,6 +15,7 @@ from immunize.adaptation import storage
 from immunize.config import frozen, load, preset
 from immunize.data.loader import Pairs
 from immunize.evaluation.adaptive import AdaptiveAttack, Probe, Static, System, Table, evaluate
+from immunize.models.memory import keep_freed
 from immunize.stages import evaluate as ordinary
 
 Count = Annotated[int, Field(ge=1)]
@@ -67,4 +68,5 @@ def shares(table: Table) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

@@ -13,6 +13,7 @@ from immunize import models
 from immunize.config import frozen, load, preset
 from immunize.data.augmentation import sparse
 from immunize.data.loader import Pairs
+from immunize.models.memory import keep_freed
 from immunize.models.prefix_captioner import PrefixCaptioner
 from immunize.models.prefix_decoder import Size
 from immunize.models.teacher_forcing import fit
@@ -62,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

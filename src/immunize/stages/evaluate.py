@@ -23,6 +23,7 @@ from immunize.evaluation.results import Result
 from immunize.evaluation.shards import Source, fanned
 from immunize.evaluation.suite import evaluate, real
 from immunize.evaluation.sweep import Curve, sweep
+from immunize.models.memory import keep_freed
 from immunize.models.remembering import Remembering
 
 Count = Annotated[int, Field(ge=1)]
@@ -89,4 +90,5 @@ def main(defense: str) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main(sys.argv[1])

@@ -15,6 +15,7 @@ from immunize.defense import Method, Training, run
 from immunize.defense.checkpoint import contents
 from immunize.defense.steered import Steered, Steering
 from immunize.defense.team import joined
+from immunize.models.memory import keep_freed
 
 MAPPED = Path(".cache/pixels")
 
@@ -64,4 +65,5 @@ def steered(recipe: Recipe, curriculum: Steering) -> Steered:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main(sys.argv[1])

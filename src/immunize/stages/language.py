@@ -12,6 +12,7 @@ from immunize.config import frozen, load, preset
 from immunize.data.loader import captions_of
 from immunize.models import language
 from immunize.models.masking import fit
+from immunize.models.memory import keep_freed
 from immunize.progress import watch
 
 
@@ -56,4 +57,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

@@ -13,6 +13,7 @@ from immunize.data.loader import Pairs
 from immunize.defense import Method, Training, run
 from immunize.defense.team import joined
 from immunize.models.initial import Initial
+from immunize.models.memory import keep_freed
 
 
 @frozen
@@ -37,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

@@ -19,6 +19,7 @@ from immunize.config import dump, frozen, load, preset
 from immunize.data.loader import Pairs, captions_of
 from immunize.evaluation.adaptive import Aware, Evading
 from immunize.models import DualEncoder
+from immunize.models.memory import keep_freed
 from immunize.models.remembering import Remembering
 from immunize.serving import spelling
 from immunize.threats.ball import Radius
@@ -210,4 +211,5 @@ def cost(verifier: Verifier, given: Examples) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from immunize.attacks.text.rules import Edit, Embed, Rewrite, Rules
+from immunize.attacks.text.rules import Edit, Embed, Rewrite, Rules, Words
 from immunize.attacks.victim import bank_of
 from immunize.batch import Batch, Embedding, Outcome
 from immunize.models.dual_encoder import DualEncoder
 from immunize.models.encode import encode_captions, encode_images, untouched
+from immunize.models.remembering import Remembering
 from immunize.models.words import WordTokens
 from immunize.models.wrapped import Wrapped
 from immunize.objectives import fooled
@@ -49,11 +51,13 @@ class Draft:
         self.model, self.batch, self.rules = model, batch, rules
         self.words = list(rules.original)
         alone = model.by_word if isinstance(model, Wrapped) else True
-        self.tokens = WordTokens(model.tokenize, batch.captions, alone)
+        tokenize = model.model.tokenize if isinstance(model, Remembering) else model.tokenize  # which lives longer
+        self.tokens = WordTokens(tokenize, batch.captions, alone)
         self.image, self.guide = image, guide[batch.owner]
         self.texts = batch.owner.new_zeros(len(batch))
         self._standing: Standing | None = None
         self._slope: Slope | None = None
+        self._ends: dict[int, tuple[Words, list[int]]] = {}
         self._seen: set[Rewrite] = set()
 
     @classmethod
@@ -88,7 +92,8 @@ class Draft:
     def slope(self) -> Slope:
         """One pass forth and back for all captions as they stand, kept until one of them changes."""
         if self._slope is None:
-            tokens = self.tokens([" ".join(words) for words in self.words])
+            captions = [" ".join(words) for words in self.words]
+            tokens = self.tokens(captions)
             self.count(torch.arange(len(tokens), device=tokens.device))
             with torch.enable_grad():
                 embedded = self.model.embed_tokens(tokens).detach().requires_grad_()
@@ -97,7 +102,17 @@ class Draft:
                 self._slope = Slope(tokens, *torch.autograd.grad(value.sum(), embedded))
             if self._standing is None:  # the originals need no pass of their own
                 self._stand(text.detach(), value.detach())
+                if isinstance(self.model, Remembering):
+                    self.model.keep(captions, text.detach())
         return self._slope
+
+    def ends(self, caption: int) -> list[int]:
+        """Where the words of the caption as it stands end among its tokens, the start of text being token 0."""
+        words = self.words[caption]
+        if self._ends.get(caption, ((),))[0] != words:
+            width = (len(self.tokens.pieces(word)) for word in words)
+            self._ends[caption] = words, list(accumulate(width, initial=1))
+        return self._ends[caption][1]
 
     def edited(self, caption: int) -> set[int]:
         """The positions where the caption differs from its original."""

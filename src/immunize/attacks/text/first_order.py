@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d
+from torch.nn.functional import embedding_bag
 
 from immunize.attacks.text.draft import Draft
 from immunize.attacks.text.importance import spans
@@ -50,15 +51,13 @@ def _best(
     return places, words, *prices.topk(min(count, len(words)))
 
 
-def _mask(choices: Mapping[Place, Sequence[str]], words: Sequence[str]) -> Tensor:
+def _mask(choices: Mapping[Place, Sequence[str]], words: Sequence[str]) -> Bool[Tensor, "p w"]:
     """Which of the words may stand at which place."""
     number = {word: i for i, word in enumerate(words)}
-    rows: dict[int, Tensor] = {}
-    for options in choices.values():
-        if id(options) not in rows:
-            rows[id(options)] = torch.zeros(len(words), dtype=torch.bool)
-            rows[id(options)][[number[word] for word in options]] = True
-    return torch.stack([rows[id(options)] for options in choices.values()])
+    mask = torch.zeros(len(choices), len(words), dtype=torch.bool)
+    rows = torch.arange(len(choices)).repeat_interleave(torch.tensor([*map(len, choices.values())]))
+    mask[rows, torch.tensor([number[word] for options in choices.values() for word in options])] = True
+    return mask
 
 
 def _prices(draft: Draft, places: Sequence[Place], words: Sequence[str], mask: Tensor) -> Float[Tensor, "p w"]:
@@ -83,16 +82,20 @@ def _prices(draft: Draft, places: Sequence[Place], words: Sequence[str], mask: T
 
 
 def stretched(draft: Draft, words: Sequence[str], width: int) -> Float[Tensor, "w n d"]:
-    """The vectors of each word's pieces, as they are where their number is `width`, else repeated or averaged."""
-    draft.tokens.read(set(words))
+    """The vectors of each word's pieces, as they are where their number is `width`, else repeated or averaged.
+
+    Of c pieces, number floor(i c / width) to before ceil((i + 1) c / width) make vector i; of none comes 0.
+    """
+    draft.tokens.read(words)
     pieces = [draft.tokens.pieces(word) for word in words]
-    flat = torch.tensor([i for ids in pieces for i in ids], device=draft.guide.device)
-    vectors = draft.model.embed_tokens(flat[None])[0].split(list(map(len, pieces)))
-    counts = torch.tensor(list(map(len, pieces)))
-    out = vectors[0].new_zeros(len(words), width, vectors[0].shape[1])
-    for count in counts.unique().tolist():
-        rows = (counts == count).nonzero()[:, 0]
-        if count:  # a word that the tokenizer drops has no vector
-            group = torch.stack([vectors[i] for i in rows.tolist()])
-            out[rows] = adaptive_avg_pool1d(group.transpose(1, 2), width).transpose(1, 2)
-    return out
+    device = draft.guide.device
+    flat = torch.tensor(list(chain.from_iterable(pieces)), dtype=torch.int64, device=device)
+    count = torch.tensor(list(map(len, pieces)), dtype=torch.int64, device=device)[:, None]
+    slot = torch.arange(width, device=device)
+    first = slot * count // width
+    size = (((slot + 1) * count + width - 1) // width - first).flatten()
+    start = (count.cumsum(dim=0) - count + first).flatten()
+    bags = size.cumsum(dim=0) - size
+    members = (start - bags).repeat_interleave(size) + torch.arange(int(size.sum()), device=device)
+    vectors = draft.model.embed_tokens(flat[None])[0]
+    return embedding_bag(members, vectors, bags, mode="mean").view(len(words), width, -1)

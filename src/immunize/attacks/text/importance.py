@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from jaxtyping import Float, Int
@@ -43,8 +42,5 @@ def by_gradient(draft: Draft, at: Places) -> Float[Tensor, " e"]:
 
 def spans(draft: Draft, at: Places) -> Int[Tensor, "e 2"]:
     """First and last-plus-one token of each word, the start of text being token 0."""
-    ends = {
-        caption: list(accumulate((len(draft.tokens.pieces(word)) for word in draft.words[caption]), initial=1))
-        for caption in dict.fromkeys(caption for caption, _ in at)
-    }
+    ends = {caption: draft.ends(caption) for caption in dict.fromkeys(caption for caption, _ in at)}
     return torch.tensor([(ends[c][p], ends[c][p + 1]) for c, p in at], dtype=torch.int64).view(-1, 2)

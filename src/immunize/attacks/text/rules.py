@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import filterfalse
+from operator import ne
 from typing import NamedTuple
 
 from immunize.batch import Batch, Embedding
@@ -15,6 +17,7 @@ from immunize.threats.edits import Verdict
 Words = tuple[str, ...]
 Place = tuple[int, int]  # caption, position
 Embed = Callable[[Sequence[str]], Embedding]
+SAME = "same"
 
 
 class Edit(NamedTuple):
@@ -40,20 +43,24 @@ class Sieved(NamedTuple):
 
 
 class Reasons(dict[str, str]):
-    """substitute -> the constraint on single words that it breaks in place of `word`, "" where it may stand."""
+    """substitute -> the constraint on single words that it breaks in place of `word`, "" where it may stand.
+
+    The word itself has the reason SAME, which is no refusal.
+    """
 
     def __init__(self, verdict: Verdict, names: frozenset[str], word: str) -> None:
         self.verdict, self.names, self.word = verdict, names, word
 
     def __missing__(self, substitute: str) -> str:
-        self[substitute] = reason = _reason(self.verdict, self.names, self.word, substitute)
+        same = substitute.lower() == self.word
+        self[substitute] = reason = SAME if same else _reason(self.verdict, self.names, self.word, substitute)
         return reason
 
     def sieve(self, options: Sequence[str]) -> Sieved:
         """The options that are other words, parted by whether they may stand."""
-        others = [new for new in dict.fromkeys(options) if new.lower() != self.word]
-        refused = Counter(reason for new in others if (reason := self[new]))
-        return Sieved(tuple(new for new in others if not self[new]), refused)
+        options = tuple(dict.fromkeys(options))
+        refused = Counter(reason for reason in map(self.__getitem__, options) if reason and reason != SAME)
+        return Sieved(tuple(filterfalse(self.__getitem__, options)), refused)
 
 
 reasons = lru_cache(maxsize=2**12)(Reasons)  # the same few thousand words come in every batch
@@ -82,12 +89,13 @@ class Rules:
 
     def open(self) -> list[Place]:
         """(caption, position) of every word that may be replaced."""
+        editable = cache(self.threat.editable)  # most captions say the same
         return [
             (caption, position)
             for caption, words in enumerate(self.original)
             if self.budget[caption]
             for position, word in enumerate(words)
-            if self.threat.editable(word, self.truth[caption] is not None)
+            if editable(word, self.truth[caption] is not None)
         ]
 
     def edits(self, edits: Iterable[Edit]) -> list[Edit]:
@@ -124,9 +132,8 @@ class Rules:
         """The rewrites within the budget that hold what the threat asks of a caption as a whole."""
         kept = []
         for rewrite in dict.fromkeys(rewrites):
-            changed = [(a, b) for a, b in zip(self.original[rewrite.caption], rewrite.words) if a != b]
-            if 0 < len(changed) <= self.budget[rewrite.caption]:
-                reason = self._broken(rewrite, changed)
+            if 0 < sum(map(ne, self.original[rewrite.caption], rewrite.words)) <= self.budget[rewrite.caption]:
+                reason = self._broken(rewrite)
                 if reason is None:
                     kept.append(rewrite)
                 elif rewrite not in self._met:
@@ -134,9 +141,9 @@ class Rules:
                     self._met.add(rewrite)
         return self._similar(kept)
 
-    def _broken(self, rewrite: Rewrite, changed: Sequence[tuple[str, str]]) -> str | None:
-        limit = self.threat.characters
-        if limit is not None and sum(levenshtein(a, b) for a, b in changed) > limit:
+    def _broken(self, rewrite: Rewrite) -> str | None:
+        limit, words = self.threat.characters, zip(self.original[rewrite.caption], rewrite.words)
+        if limit is not None and sum(levenshtein(a, b) for a, b in words if a != b) > limit:
             return "characters"
         own = self._own[self.owner[rewrite.caption]]
         return "distinct" if self.threat.distinct and " ".join(rewrite.words).lower() in own else None
