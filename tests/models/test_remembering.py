@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -53,12 +54,36 @@ def test_a_full_memory_is_emptied_and_too_many_captions_are_not_kept(
     assert torch.allclose(encode_captions(model, ["one", "two", "three"]), plain, atol=1e-6)
 
 
+def test_what_was_encoded_elsewhere_is_kept_where_there_is_room(trained: Clip, asked: list[tuple[str, ...]]) -> None:
+    text = encode_captions(trained, ["a red ball", "a blue box", "a green star"])
+    asked.clear()
+    model = Remembering(trained, limit=2)
+    model.keep(["a red ball", "a blue box"], text[:2])
+    model.keep(["a blue box", "a green star"], text[1:])  # one too many
+    assert torch.equal(encode_captions(model, ["a blue box", "a red ball"]), text[[1, 0]]) and asked == []
+    encode_captions(model, ["a green star"])
+    assert asked == [("a green star",)]
+
+
+def test_an_attack_by_gradient_has_the_originals_encoded_once(trained: Clip, held_out: Pairs) -> None:
+    model, batch = Remembering(trained), held_out.batch(torch.arange(8))
+    attack = BertAttack(threat=Edits(words=1), typos=6, importance="gradient", shortlist=2)
+    attack(model, batch, Generator().manual_seed(0))
+    honest, seen = trained.encode_text, []
+    with patch.object(
+        Clip, "encode_text", lambda self, tokens, embedded=None: seen.append(1) or honest(tokens, embedded)
+    ):
+        found = encode_captions(model, batch.captions)
+    assert seen == [] and torch.allclose(found, encode_captions(trained, batch.captions), atol=1e-6)
+
+
 def test_the_joint_attack_is_the_same_and_encodes_less(
     trained: Clip, held_out: Pairs, asked: list[tuple[str, ...]]
 ) -> None:
     batch = held_out.batch(torch.arange(8))
     attack = SGA(text=BertAttack(threat=Edits(words=1), typos=6), image=PGD(threat=Ball("linf", 8 / 255), steps=2))
     outcomes, counts = [], []
+    attack(trained, batch, Generator().manual_seed(0))  # which leaves its words behind, for both
     for model in (trained, Remembering(trained)):
         asked.clear()
         outcomes.append(attack(model, batch, Generator().manual_seed(0)))

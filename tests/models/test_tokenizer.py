@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from immunize.models.tokenizer import BytePairs, train
@@ -52,9 +52,9 @@ def test_words_split_one_by_one(tokenizer: BytePairs) -> None:
 
 
 @given(st.lists(st.text(max_size=20), max_size=3))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["\u00a0a\u3000b\x1f c", "  two  spaces ", "a\tb\nc", "¨ \u0308x", "[PAD] x[UNK]y", "ΟΔΟΣ ΑΣ Σ"])
-def test_word_by_word_is_what_the_whole_caption_gives(captions: list[str]) -> None:
-    tokenizer = train(CAPTIONS, 120, 48)
+def test_word_by_word_is_what_the_whole_caption_gives(tokenizer: BytePairs, captions: list[str]) -> None:
     rows = tokenizer(captions)
     for caption, row in zip(captions, rows.tolist(), strict=True):
         ids = tokenizer.tokenizer.encode(caption).ids[:46]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
+from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any
+from weakref import ref
 
 import open_clip
 import pytest
@@ -14,7 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from immunize.models import Clip
-from immunize.models.words import WordTokens
+from immunize.models.remembering import Remembering
+from immunize.models.words import WordTokens, words_of
+from immunize.models.wrapped import Wrapped
 
 CAPTIONS = ("a red ball", "Two SHAPES , a blue box", "", "  a  zqxj  ")
 LONG = "a red ball beside a blue box " * 20
@@ -62,6 +67,55 @@ def test_a_word_is_tokenized_once() -> None:
     model.calls.clear()
     read(["a blue ball", "a green ball ball"])
     assert model.calls == [["green"]]
+
+
+def test_what_one_batch_has_read_the_next_one_knows() -> None:
+    model = Speaks(open_clip.SimpleTokenizer())
+    WordTokens(model.tokenize, ["a red ball"])
+    model.calls.clear()
+    read = WordTokens(model.tokenize, ["a red box"])
+    assert model.calls == [["a red box"], ["box"]]
+    assert torch.equal(read(["a ball"]), model.tokenize(["a ball"]))
+
+
+def test_words_are_forgotten_with_their_model_and_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("immunize.models.words.REMEMBERED", 2)
+    model = Speaks(open_clip.SimpleTokenizer())
+    read = WordTokens(model.tokenize, ["a red ball"])
+    first = ref(read._words)
+    assert words_of(model.tokenize).number == {} and torch.equal(read(["a box"]), model.tokenize(["a box"]))
+    del read
+    gc.collect()
+    assert first() is None
+    second = ref(words_of(model.tokenize))
+    del model
+    gc.collect()
+    assert second() is None
+
+
+def test_the_speaker_is_the_model_whose_tokenizer_it_is(trained: Clip) -> None:
+    """So what was learnt of words under one model is not asked after under another."""
+
+    class Shouting(Wrapped):
+        def tokenize(self, captions: Sequence[str]) -> Tensor:
+            return self.model.tokenize([f"{caption} !" for caption in captions])
+
+    inner = Shouting(Remembering(trained))
+    outer = Wrapped(Remembering(inner))
+    assert outer.speaker is inner and Remembering(trained).speaker is trained
+    outer.model = Remembering(trained)
+    assert outer.speaker is trained
+
+
+def test_a_model_that_cannot_be_remembered_is_no_reason_to_fail() -> None:
+    @dataclass
+    class Unhashable:
+        def tokenize(self, captions: Sequence[str]) -> Tensor:
+            return model.tokenize(captions)
+
+    model = Speaks(open_clip.SimpleTokenizer())
+    read = WordTokens(Unhashable().tokenize, ["a red ball"])
+    assert torch.equal(read(["a ball"]), model.tokenize(["a ball"]))
 
 
 def test_a_tokenizer_of_whole_captions_is_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ctypes import CDLL
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt(3)
@@ -13,7 +14,7 @@ def keep_freed() -> None:
 
     By itself it gives them back to the system and gets them again page by page, in every step.
     """
-    mallopt = getattr(CDLL(None), "mallopt", None)
+    mallopt = getattr(CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(TRIM_THRESHOLD, KEPT)
         mallopt(MMAP_THRESHOLD, LARGEST)

@@ -27,7 +27,7 @@ class Words:
 
     def read(self, words: Iterable[str], tokenize: Tokenize) -> None:
         """Tokenize those of the words that are new."""
-        new = sorted(set(words) - self.pieces.keys())
+        new = sorted(set(words).difference(self.pieces))
         if new:
             rows = tokenize(new)
             ends = rows.argmax(dim=1).tolist()
@@ -46,9 +46,12 @@ _words: WeakKeyDictionary[Any, Words] = WeakKeyDictionary()  # batch after batch
 def words_of(tokenize: Tokenize) -> Words:
     """What is known of the words of a model, or a function, that tokenizes; forgotten with it, or when it is too much."""
     owner = getattr(tokenize, "__self__", tokenize)
-    if owner not in _words or len(_words[owner].number) > REMEMBERED:
-        _words[owner] = Words()
-    return _words[owner]
+    try:
+        if owner not in _words or len(_words[owner].number) > REMEMBERED:
+            _words[owner] = Words()
+        return _words[owner]
+    except TypeError:  # it has no hash, or no room for a weak reference
+        return Words()
 
 
 class WordTokens:

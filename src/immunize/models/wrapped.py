@@ -44,6 +44,13 @@ class Wrapped(nn.Module):
         return self.model.resolution
 
     @property
+    def speaker(self) -> DualEncoder:
+        """The model whose `tokenize` this is, within all the wrappers that leave it as it is."""
+        if type(self).tokenize is not Wrapped.tokenize:
+            return self
+        return self.model.speaker if isinstance(self.model, Wrapped) else self.model
+
+    @property
     def by_word(self) -> bool:
         """Whether `tokenize` gives each word the ids that it gives the word alone, as far as the wrappers know."""
         return self.model.by_word if isinstance(self.model, Wrapped) else True

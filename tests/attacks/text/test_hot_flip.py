@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import adaptive_avg_pool1d
 
 from immunize.attacks.text import HotFlip, TextFooler
 from immunize.attacks.text.draft import Draft
@@ -103,6 +104,17 @@ def test_other_numbers_of_pieces_are_stretched(trained: Clip, batch: Batch) -> N
         assert torch.allclose(stretched(draft, [short, "zq"], 1), torch.stack([one, many.mean(dim=0, keepdim=True)]))
         assert torch.allclose(stretched(draft, [short], 3)[0], one.expand(3, -1))
         assert torch.equal(stretched(draft, ["zq"], len(many))[0], many)
+
+
+@pytest.mark.parametrize("width", range(1, 8))
+def test_stretching_is_adaptive_average_pooling(trained: Clip, batch: Batch, width: int) -> None:
+    words = [word * n for n in (1, 2, 3, 1) for word in ("red", "zq", "xylophone")]
+    with Draft.of(trained, batch, Edits(), None) as draft:
+        found = stretched(draft, words, width)
+        for word, vectors in zip(words, found, strict=True):
+            own = trained.embed_tokens(torch.tensor([draft.tokens.pieces(word)]))
+            assert torch.allclose(vectors, adaptive_avg_pool1d(own.transpose(1, 2), width)[0].T, atol=1e-6)
+        assert stretched(draft, [], width).shape == (0, width, own.shape[2])
 
 
 def test_without_any_words_it_is_an_error() -> None:

@@ -50,9 +50,8 @@ class Draft:
     def __init__(self, model: DualEncoder, batch: Batch, image: Embedding, guide: Embedding, rules: Rules) -> None:
         self.model, self.batch, self.rules = model, batch, rules
         self.words = list(rules.original)
-        alone = model.by_word if isinstance(model, Wrapped) else True
-        tokenize = model.model.tokenize if isinstance(model, Remembering) else model.tokenize  # which lives longer
-        self.tokens = WordTokens(tokenize, batch.captions, alone)
+        speaker, alone = (model.speaker, model.by_word) if isinstance(model, Wrapped) else (model, True)
+        self.tokens = WordTokens(speaker.tokenize, batch.captions, alone)
         self.image, self.guide = image, guide[batch.owner]
         self.texts = batch.owner.new_zeros(len(batch))
         self._standing: Standing | None = None
@@ -109,7 +108,7 @@ class Draft:
     def ends(self, caption: int) -> list[int]:
         """Where the words of the caption as it stands end among its tokens, the start of text being token 0."""
         words = self.words[caption]
-        if self._ends.get(caption, ((),))[0] != words:
+        if caption not in self._ends or self._ends[caption][0] != words:
             width = (len(self.tokens.pieces(word)) for word in words)
             self._ends[caption] = words, list(accumulate(width, initial=1))
         return self._ends[caption][1]

@@ -54,10 +54,12 @@ def _best(
 def _mask(choices: Mapping[Place, Sequence[str]], words: Sequence[str]) -> Bool[Tensor, "p w"]:
     """Which of the words may stand at which place."""
     number = {word: i for i, word in enumerate(words)}
-    mask = torch.zeros(len(choices), len(words), dtype=torch.bool)
-    rows = torch.arange(len(choices)).repeat_interleave(torch.tensor([*map(len, choices.values())]))
-    mask[rows, torch.tensor([number[word] for options in choices.values() for word in options])] = True
-    return mask
+    distinct = {id(options): options for options in choices.values()}  # equal words may share theirs
+    rows = torch.arange(len(distinct)).repeat_interleave(torch.tensor([*map(len, distinct.values())]))
+    mask = torch.zeros(len(distinct), len(words), dtype=torch.bool)
+    mask[rows, torch.tensor([number[word] for options in distinct.values() for word in options])] = True
+    row = {name: i for i, name in enumerate(distinct)}
+    return mask[[row[id(options)] for options in choices.values()]]
 
 
 def _prices(draft: Draft, places: Sequence[Place], words: Sequence[str], mask: Tensor) -> Float[Tensor, "p w"]:
@@ -98,4 +100,4 @@ def stretched(draft: Draft, words: Sequence[str], width: int) -> Float[Tensor, "
     bags = size.cumsum(dim=0) - size
     members = (start - bags).repeat_interleave(size) + torch.arange(int(size.sum()), device=device)
     vectors = draft.model.embed_tokens(flat[None])[0]
-    return embedding_bag(members, vectors, bags, mode="mean").view(len(words), width, -1)
+    return embedding_bag(members, vectors, bags, mode="mean").view(len(words), width, vectors.shape[1])
