@@ -17,6 +17,8 @@ from immunize.defense.sampling import pairs_of_step
 from immunize.defense.terms import Consistency, Contrast
 from immunize.defense.trainable import learnt
 from immunize.models import Clip
+from immunize.models.encode import encode_captions
+from immunize.models.remembering import Remembering
 from immunize.objectives import consistency, infonce
 from immunize.threats import Ball, Edits
 
@@ -67,6 +69,16 @@ def test_loss_and_gradients_are_those_by_hand(method: Method, fresh_model: Clip,
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert found.keys() == gradients.keys() and len(found) > 10
     assert all(torch.allclose(found[name], gradients[name], rtol=1e-3, atol=1e-5) for name in found)
+
+
+def test_the_inner_attack_fills_the_memory_that_it_is_given(
+    fresh_model: Clip, step: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a second part of a step finds the captions that the parts share."""
+    model = Remembering(fresh_model.eval())
+    attacked = Method((Contrast(*BOTH),), INNER).attacked(model, step, rng())
+    monkeypatch.setattr(Clip, "encode_text", None)
+    assert len(encode_captions(model, (*step.captions, *attacked.captions))) == 2 * len(step.captions)
 
 
 def test_a_batch_is_normalized_by_its_own_statistics_while_it_is_attacked_by_the_running_ones(
